@@ -1,0 +1,82 @@
+/* What the driver's operations share. */
+#pragma once
+
+#include <pthread.h>
+#include <sys/stat.h>
+
+#include "fs/cache.h"
+#include "fs/fs.h"
+#include "fs/layout.h"
+#include "tree/dir.h"
+
+/* Seconds that the kernel may keep what it was told. What lies in a backup never changes. The
+ * names of backups last until the driver takes them back; they are asked for again now and then
+ * because that message can cross a look-up under way. */
+#define FS_FOREVER      1e9
+#define FS_BACKUP_NAMES 60.0
+#define FS_LISTING      1.0 /* attributes of virtual directories, and names missing from them */
+
+struct Fs {
+    Store *store;
+    FsOptions options;
+    Cache *cache;
+    ObjectSource *objects; /* the cache's */
+    uid_t uid;
+    gid_t gid;
+    pthread_mutex_t lock; /* guards `layout` and `said`; nothing is called with it held */
+    Layout *layout;
+    uint64_t said[1024]; /* hashes of failures already logged */
+    size_t n_said;
+};
+
+/* What an inode number stands for. */
+typedef struct FsNode {
+    Layout *layout; /* a reference: keeps `backup` */
+    Inode inode;
+    const LayoutBackup *backup; /* NULL for a virtual directory */
+    DirEntry entry;             /* with a backup and an index above 0 */
+} FsNode;
+
+Layout *fs_layout(Fs *fs);
+
+/* Find what `ino` stands for. -ESTALE when nothing does (any more); other negative errno when the
+ * store can't be read. Release with fs_node_release, also after a failure. */
+int fs_node_get(Fs *fs, fuse_ino_t ino, FsNode *ret_node, Error *e);
+void fs_node_release(FsNode *n);
+
+static inline bool fs_node_is_dir(const FsNode *n)
+{
+    return n->inode.view != INODE_FILE;
+}
+
+/* The directory that a node in a backup is. */
+DirRef fs_node_dir(const FsNode *n);
+
+/* The number of an entry of directory `n`; -EBADMSG when it can't have one. */
+int fs_entry_inode(const FsNode *n, const DirEntry *entry, uint64_t *ret_ino, Error *e);
+
+/* Attributes: of a node, of an entry in `n`, of a child of a virtual directory. */
+void fs_node_attr(const Fs *fs, const FsNode *n, struct stat *ret_stat);
+void fs_entry_attr(const Fs *fs, const LayoutBackup *backup, uint64_t ino, const DirEntry *entry,
+                   struct stat *ret_stat);
+void fs_child_attr(const Fs *fs, const Layout *l, const LayoutChild *child, struct stat *ret_stat);
+
+/* How the kernel is told about an entry in a backup, and a child of a virtual directory. */
+void fs_entry_param(const Fs *fs, const LayoutBackup *backup, uint64_t ino, const DirEntry *entry,
+                    struct fuse_entry_param *ret_param);
+void fs_child_param(const Fs *fs, const Layout *l, const LayoutChild *child,
+                    struct fuse_entry_param *ret_param);
+
+/* Turn a failure into the errno (positive) that the caller of the system call gets, and log it
+ * once when it means damage. `backup` (may be NULL) and `index` say what was being read. */
+int fs_failure(Fs *fs, const LayoutBackup *backup, uint32_t index, int r, const Error *e);
+
+/* The operations of listing.c and file.c. */
+void fs_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                   struct fuse_file_info *fi);
+void fs_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                       struct fuse_file_info *fi);
+void fs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void fs_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

@@ -1,0 +1,93 @@
+#include "fs/mountpoint.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "util/cleanup.h"
+
+#define PROBE_FLAGS (AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC)
+
+static int unusable(const char *path, int errnum, Error *e)
+{
+    int r = error_errno(e, errnum, "cannot mount on %s", path);
+    if (errnum == ENOENT)
+        error_hint(e, "make the directory first: mkdir -p %s", path);
+    else if (errnum == ENOTDIR)
+        error_hint(e, "a mount point is a directory");
+    else if (errnum == ENOTCONN || errnum == ECONNABORTED)
+        error_hint(e, "a driver died there; clean up with: fusermount3 -u %s", path);
+    return r;
+}
+
+int mountpoint_check(const char *path, char **ret_absolute, Error *e)
+{
+    struct statx st;
+    struct statfs fs;
+    _cleanup_free_ char *absolute = realpath(path, NULL);
+    if (!absolute)
+        return unusable(path, errno, e);
+    if (statx(AT_FDCWD, absolute, PROBE_FLAGS, STATX_TYPE, &st) < 0)
+        return unusable(path, errno, e);
+    if (!S_ISDIR(st.stx_mode))
+        return unusable(path, ENOTDIR, e);
+    bool is_mounted = (st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) &&
+                      (st.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+    /* systemd's automount unit stands at the mount point itself and expects the mount above it. */
+    if (is_mounted && statfs(absolute, &fs) == 0 && fs.f_type == AUTOFS_SUPER_MAGIC)
+        is_mounted = false;
+    if (is_mounted) {
+        int r = error_set(e, EBUSY, "%s is in use: something is mounted there already", path);
+        error_hint(e, "unmount it (umount %s) or name another directory", path);
+        return r;
+    }
+    *ret_absolute = TAKE_PTR(absolute);
+    return 0;
+}
+
+uint64_t mountpoint_device(const char *path)
+{
+    struct statx st;
+    if (statx(AT_FDCWD, path, PROBE_FLAGS | AT_SYMLINK_NOFOLLOW, 0, &st) < 0)
+        return 0;
+    return makedev(st.stx_dev_major, st.stx_dev_minor);
+}
+
+/* What users without the right to unmount have: the set-uid helper of libfuse. */
+static int unmount_by_helper(const char *path, bool lazy, Error *e)
+{
+    const char *argv[] = {"fusermount3", "-u", "-q", lazy ? "-z" : "-q", path, NULL};
+    pid_t pid;
+    int status;
+    int r = posix_spawnp(&pid, argv[0], NULL, NULL, (char **)(uintptr_t)argv, environ);
+    if (r != 0)
+        return error_errno(e, r, "cannot run fusermount3");
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return error_errno(e, errno, "cannot wait for fusermount3");
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    return lazy ? error_set(e, EIO, "fusermount3 could not unmount %s", path) : -EBUSY;
+}
+
+int mountpoint_unmount(const char *path, uint64_t device, bool lazy, Error *e)
+{
+    if (device && mountpoint_device(path) != device)
+        return -ESTALE;
+    if (umount2(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
+        return 0;
+    if (errno == EPERM)
+        return unmount_by_helper(path, lazy, e);
+    if (errno == EBUSY && !lazy)
+        return -EBUSY;
+    return error_errno(e, errno, "cannot unmount %s", path);
+}

@@ -1,0 +1,237 @@
+/* The file system's life, and the operations on names and attributes. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fs/fs_internal.h"
+#include "util/cleanup.h"
+#include "util/name.h"
+
+#define STATFS_BLOCK 4096u
+
+static int new_layout(Fs *fs, const Layout *before, Layout **ret_layout, Error *e)
+{
+    const char *shown = fs->options.collection ? fs->options.collection
+                                               : store_config(fs->store)->default_collection;
+    struct timespec now;
+    size_t left_out = 0;
+    clock_gettime(CLOCK_REALTIME, &now);
+    BackupList *list = store_backups(fs->store);
+    if (!list)
+        return error_oom(e);
+    int r = layout_new(list, shown, before, now, ret_layout, &left_out);
+    backup_list_unref(list);
+    if (r < 0)
+        return error_oom(e);
+    if (left_out > 0)
+        fs_log(fs, LOG_WARNING, "%zu backups have names or sizes that can't be shown", left_out);
+    return 0;
+}
+
+int fs_new(Store *store, const FsOptions *o, Fs **ret_fs, Error *e)
+{
+    Fs *fs = calloc(1, sizeof(*fs));
+    if (!fs)
+        return error_oom(e);
+    *fs = (Fs){.store = store, .options = *o, .uid = getuid(), .gid = getgid()};
+    pthread_mutex_init(&fs->lock, NULL);
+    int r = cache_new(store_objects(store), o->cache_size, &fs->cache);
+    if (r < 0) {
+        error_oom(e);
+    } else {
+        fs->objects = cache_objects(fs->cache);
+        r = new_layout(fs, NULL, &fs->layout, e);
+    }
+    if (r < 0) {
+        fs_free(fs);
+        return r;
+    }
+    *ret_fs = fs;
+    return 0;
+}
+
+void fs_free(Fs *fs)
+{
+    if (!fs)
+        return;
+    layout_unref(fs->layout);
+    cache_free(fs->cache);
+    pthread_mutex_destroy(&fs->lock);
+    free(fs);
+}
+
+bool fs_changed(Fs *fs)
+{
+    return store_changed(fs->store);
+}
+
+/* Only after the new layout is in place: what the kernel forgets now it asks for anew. A name that
+ * it does not know gives -ENOENT, which is fine. */
+static void tell_kernel(void *ctx, uint64_t dir, const char *name)
+{
+    struct fuse_session *session = ctx;
+    if (name)
+        fuse_lowlevel_notify_inval_entry(session, dir, name, strlen(name));
+    else
+        fuse_lowlevel_notify_inval_inode(session, dir, 0, 0);
+}
+
+int fs_rescan(Fs *fs, struct fuse_session *session, Error *e)
+{
+    int r = store_refresh(fs->store, e);
+    if (r < 0)
+        return r;
+    Layout *before = fs_layout(fs), *after;
+    r = new_layout(fs, before, &after, e);
+    if (r == 0) {
+        pthread_mutex_lock(&fs->lock);
+        Layout *old = fs->layout;
+        fs->layout = layout_ref(after);
+        pthread_mutex_unlock(&fs->lock);
+        layout_unref(old);
+        layout_changes(before, after, tell_kernel, session);
+        layout_unref(after);
+    }
+    layout_unref(before);
+    return r;
+}
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+    Fs *fs = userdata;
+    /* readdirplus always: when the kernel chooses, it looks up one by one what it did not expect
+     * to be wanted, 9,796 times for `ls` and then `ls -l` of 10,000 names. */
+    conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
+    conn->want |= conn->capable & (FUSE_CAP_READDIRPLUS | FUSE_CAP_CACHE_SYMLINKS |
+                                   FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ);
+    if (fs->options.ready)
+        fs->options.ready(fs->options.ready_ctx);
+}
+
+static int lookup_virtual(Fs *fs, const FsNode *n, const char *name,
+                          struct fuse_entry_param *ret_param)
+{
+    LayoutChild child;
+    if (layout_lookup(n->layout, n->inode.kind, n->inode.number, name, &child))
+        fs_child_param(fs, n->layout, &child, ret_param);
+    else
+        *ret_param = (struct fuse_entry_param){.entry_timeout = FS_LISTING};
+    return 0;
+}
+
+static int lookup_backup(Fs *fs, const FsNode *n, const char *name,
+                         struct fuse_entry_param *ret_param, Error *e)
+{
+    DirRef dir = fs_node_dir(n);
+    DirEntry entry = {0};
+    uint64_t ino;
+    size_t len = strlen(name);
+    if (len > NAME_MAX_BYTES)
+        return -ENAMETOOLONG;
+    int r = dir_lookup(fs->objects, &dir, name, len, &entry, e);
+    if (r == -ENOENT) {
+        *ret_param = (struct fuse_entry_param){.entry_timeout = FS_FOREVER};
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    r = fs_entry_inode(n, &entry, &ino, e);
+    if (r == 0)
+        fs_entry_param(fs, n->backup, ino, &entry, ret_param);
+    dir_entry_release(&entry);
+    return r;
+}
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    Fs *fs = fuse_req_userdata(req);
+    _cleanup_(error_release) Error e = ERROR_INIT;
+    _cleanup_(fs_node_release) FsNode node;
+    struct fuse_entry_param param;
+    int r = fs_node_get(fs, parent, &node, &e);
+    if (r == 0 && !fs_node_is_dir(&node))
+        r = -ENOTDIR;
+    if (r == 0)
+        r = node.backup ? lookup_backup(fs, &node, name, &param, &e)
+                        : lookup_virtual(fs, &node, name, &param);
+    if (r < 0)
+        fuse_reply_err(req, fs_failure(fs, node.backup, node.inode.index, r, &e));
+    else
+        fuse_reply_entry(req, &param);
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    Fs *fs = fuse_req_userdata(req);
+    _cleanup_(error_release) Error e = ERROR_INIT;
+    _cleanup_(fs_node_release) FsNode node;
+    struct stat attr;
+    int r = fs_node_get(fs, ino, &node, &e);
+    if (r < 0) {
+        fuse_reply_err(req, fs_failure(fs, node.backup, node.inode.index, r, &e));
+        return;
+    }
+    fs_node_attr(fs, &node, &attr);
+    fuse_reply_attr(req, &attr, node.backup ? FS_FOREVER : FS_LISTING);
+}
+
+static void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+    Fs *fs = fuse_req_userdata(req);
+    _cleanup_(error_release) Error e = ERROR_INIT;
+    _cleanup_(fs_node_release) FsNode node;
+    _cleanup_free_ char *target = NULL;
+    int r = fs_node_get(fs, ino, &node, &e);
+    if (r == 0 && (node.inode.view != INODE_FILE || node.entry.kind != ENTRY_SYMLINK))
+        r = -EINVAL;
+    if (r == 0) {
+        target = strndup(node.entry.target, (size_t)node.entry.size);
+        r = target ? 0 : -ENOMEM;
+    }
+    if (r < 0)
+        fuse_reply_err(req, fs_failure(fs, node.backup, node.inode.index, r, &e));
+    else
+        fuse_reply_readlink(req, target);
+}
+
+/* Full, as read-only file systems are: the plain bytes of all backups listed. */
+static void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+    Fs *fs = fuse_req_userdata(req);
+    LayoutTotals totals;
+    Layout *l = fs_layout(fs);
+    layout_totals(l, &totals);
+    layout_unref(l);
+    struct statvfs st = {
+        .f_bsize = STATFS_BLOCK,
+        .f_frsize = STATFS_BLOCK,
+        .f_blocks = totals.bytes / STATFS_BLOCK + (totals.bytes % STATFS_BLOCK != 0),
+        .f_files = totals.files,
+        .f_namemax = NAME_MAX_BYTES,
+    };
+    fuse_reply_statfs(req, &st);
+}
+
+/* Nothing is counted, so there is nothing to forget: libfuse answers that itself. No getxattr
+ * either: its mere presence costs two requests a file in every `ls -l`. */
+static const struct fuse_lowlevel_ops operations = {
+    .init = op_init,
+    .lookup = op_lookup,
+    .getattr = op_getattr,
+    .readlink = op_readlink,
+    .statfs = op_statfs,
+    .opendir = fs_op_opendir,
+    .readdir = fs_op_readdir,
+    .readdirplus = fs_op_readdirplus,
+    .open = fs_op_open,
+    .read = fs_op_read,
+    .release = fs_op_release,
+};
+
+const struct fuse_lowlevel_ops *fs_operations(void)
+{
+    return &operations;
+}

@@ -1,0 +1,247 @@
+#include "source/postgres/catalog.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "source/postgres/try.h"
+#include "util/cleanup.h"
+
+#define LISTED_MAX 10 /* tables that a message names */
+
+void database_info_release(DatabaseInfo *d)
+{
+    if (!d)
+        return;
+    free(d->server_version);
+    free(d->encoding);
+    free(d->collation);
+    free(d->lsn);
+    *d = (DatabaseInfo){0};
+}
+
+static uint32_t get_oid(const PGresult *res, int row, int column)
+{
+    return (uint32_t)strtoul(PQgetvalue(res, row, column), NULL, 10);
+}
+
+int catalog_database(Conn *c, DatabaseInfo *ret_info, Error *e)
+{
+    _cleanup_(result_clear) PGresult *res = NULL;
+    TRY(conn_query(c,
+                   "SELECT current_setting('server_version'), pg_encoding_to_char(encoding),"
+                   " datcollate, pg_database_size(oid),"
+                   " has_table_privilege('pg_catalog.pg_authid', 'SELECT'), pg_is_in_recovery()"
+                   " FROM pg_database WHERE datname = current_database()",
+                   0, NULL, &res, e));
+    if (PQntuples(res) != 1)
+        return error_set(e, EIO, "the server does not know its own database");
+    bool standby = *PQgetvalue(res, 0, 5) == 't';
+
+    /* A role without EXECUTE on it only loses the note in the manifest. */
+    _cleanup_(result_clear) PGresult *lsn = NULL;
+    TRY(conn_exec(c, "SAVEPOINT bakfs_lsn", e));
+    int r = conn_query(c,
+                       standby ? "SELECT pg_last_wal_replay_lsn()" : "SELECT pg_current_wal_lsn()",
+                       0, NULL, &lsn, NULL);
+    TRY(conn_exec(c, "ROLLBACK TO bakfs_lsn; RELEASE bakfs_lsn", e));
+
+    _cleanup_(database_info_release) DatabaseInfo d = {
+        .server_version = strdup(PQgetvalue(res, 0, 0)),
+        .encoding = strdup(PQgetvalue(res, 0, 1)),
+        .collation = strdup(PQgetvalue(res, 0, 2)),
+        .lsn = r == 0 && !PQgetisnull(lsn, 0, 0) ? strdup(PQgetvalue(lsn, 0, 0)) : NULL,
+        .size = strtoull(PQgetvalue(res, 0, 3), NULL, 10),
+        .may_read_passwords = *PQgetvalue(res, 0, 4) == 't',
+    };
+    if (!d.server_version || !d.encoding || !d.collation)
+        return error_oom(e);
+    *ret_info = d;
+    d = (DatabaseInfo){0};
+    return 0;
+}
+
+/* Extension members are left to their extension, except configuration tables. */
+#define IS_EXTENSION_MEMBER                                                                        \
+    "EXISTS (SELECT FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid"                    \
+    " WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid"                                  \
+    " AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'"                             \
+    " AND NOT c.oid = ANY(coalesce(x.extconfig, '{}')))"
+
+int catalog_check_rights(Conn *c, Error *e)
+{
+    _cleanup_(result_clear) PGresult *res = NULL;
+    TRY(conn_query(c,
+                   "SELECT n.nspname, c.relname, why FROM pg_class c"
+                   " JOIN pg_namespace n ON n.oid = c.relnamespace"
+                   " CROSS JOIN LATERAL (SELECT CASE"
+                   "  WHEN NOT has_schema_privilege(n.oid, 'USAGE') THEN 'no USAGE on the schema'"
+                   "  WHEN NOT has_table_privilege(c.oid, 'SELECT') THEN 'no SELECT'"
+                   "  WHEN row_security_active(c.oid) THEN 'row security hides rows' END) w(why)"
+                   " WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'"
+                   " AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+                   " AND why IS NOT NULL AND NOT " IS_EXTENSION_MEMBER " ORDER BY 1, 2",
+                   0, NULL, &res, e));
+    int n = PQntuples(res);
+    if (n == 0)
+        return 0;
+    _cleanup_(buf_release) Buf list = BUF_INIT;
+    int r = 0;
+    for (int i = 0; r == 0 && i < n && i < LISTED_MAX; i++)
+        r = buf_addf(&list, "%s%s.%s (%s)", i ? ", " : "", PQgetvalue(res, i, 0),
+                     PQgetvalue(res, i, 1), PQgetvalue(res, i, 2));
+    if (r == 0 && n > LISTED_MAX)
+        r = buf_addf(&list, " and %d more", n - LISTED_MAX);
+    const char *text = r == 0 ? buf_cstr(&list) : NULL;
+    if (!text)
+        return error_oom(e);
+    error_set(e, EACCES, "user %s can't read %d table%s: %s", PQuser(conn_pg(c)), n,
+              n == 1 ? "" : "s", text);
+    error_hint(e, "GRANT pg_read_all_data TO %s (PostgreSQL 14 and later), or grant USAGE on the "
+                  "schemas and SELECT on the tables; for row security, ALTER ROLE %s BYPASSRLS; or "
+                  "dump as the owner",
+               PQuser(conn_pg(c)), PQuser(conn_pg(c)));
+    return -EACCES;
+}
+
+/* '{1,2,3}' of the tables whose data the archive holds. */
+static char *data_oids(const Archive *a)
+{
+    _cleanup_(buf_release) Buf b = BUF_INIT;
+    int r = buf_add_str(&b, "{");
+    for (size_t i = 0; r == 0 && i < a->n; i++)
+        if (toc_is(&a->entries[i], "TABLE DATA"))
+            r = buf_addf(&b, "%s%u", b.len > 1 ? "," : "", a->entries[i].oid);
+    if (r == 0)
+        r = buf_add_str(&b, "}");
+    return r == 0 ? buf_take_cstr(&b) : NULL;
+}
+
+int catalog_check_filenodes(Conn *c, const Archive *a, Error *e)
+{
+    _cleanup_free_ char *oids = data_oids(a);
+    if (!oids)
+        return error_oom(e);
+    _cleanup_(result_clear) PGresult *res = NULL;
+    /* pg_class is read as of the snapshot, pg_relation_filenode() as of now. Mapped and storage-less
+     * relations have 0. */
+    TRY(conn_query(c,
+                   "SELECT n.nspname, c.relname FROM unnest($1::pg_catalog.oid[]) o"
+                   " JOIN pg_class c ON c.oid = o JOIN pg_namespace n ON n.oid = c.relnamespace"
+                   " WHERE c.relfilenode <> 0"
+                   " AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid) LIMIT 1",
+                   1, (const char *[]){oids}, &res, e));
+    if (PQntuples(res) > 0)
+        return error_set(e, ESTALE, "table %s.%s was truncated or rewritten while the dump began",
+                         PQgetvalue(res, 0, 0), PQgetvalue(res, 0, 1));
+    return 0;
+}
+
+void belongs_release(BelongsList *l)
+{
+    if (!l)
+        return;
+    free(l->items);
+    *l = (BelongsList){0};
+}
+
+static int compare_belongs(const void *x, const void *y)
+{
+    const Belongs *a = x, *b = y;
+    if (a->catalog != b->catalog)
+        return a->catalog < b->catalog ? -1 : 1;
+    return a->oid < b->oid ? -1 : a->oid > b->oid;
+}
+
+int catalog_belongs(Conn *c, BelongsList *ret_list, Error *e)
+{
+    _cleanup_(result_clear) PGresult *res = NULL;
+    TRY(conn_query(c,
+                   "SELECT 'pg_constraint'::regclass::oid, oid, conrelid FROM pg_constraint"
+                   " WHERE conrelid <> 0"
+                   " UNION ALL SELECT 'pg_trigger'::regclass, oid, tgrelid FROM pg_trigger"
+                   " UNION ALL SELECT 'pg_rewrite'::regclass, oid, ev_class FROM pg_rewrite"
+                   " UNION ALL SELECT 'pg_policy'::regclass, oid, polrelid FROM pg_policy"
+                   " UNION ALL SELECT 'pg_attrdef'::regclass, oid, adrelid FROM pg_attrdef"
+                   " UNION ALL SELECT 'pg_statistic_ext'::regclass, oid, stxrelid"
+                   "  FROM pg_statistic_ext"
+                   " UNION ALL SELECT 'pg_class'::regclass, indexrelid, indrelid FROM pg_index"
+                   " UNION ALL SELECT 'pg_class'::regclass, d.objid, d.refobjid FROM pg_depend d"
+                   "  JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'"
+                   "  WHERE d.classid = 'pg_class'::regclass AND d.refclassid = d.classid"
+                   "  AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0",
+                   0, NULL, &res, e));
+    size_t n = (size_t)PQntuples(res);
+    Belongs *items = calloc(n + 1, sizeof(*items));
+    if (!items)
+        return error_oom(e);
+    for (size_t i = 0; i < n; i++)
+        items[i] = (Belongs){get_oid(res, (int)i, 0), get_oid(res, (int)i, 1),
+                             get_oid(res, (int)i, 2)};
+    qsort(items, n, sizeof(*items), compare_belongs);
+    *ret_list = (BelongsList){.n = n, .items = items};
+    return 0;
+}
+
+uint32_t belongs_find(const BelongsList *l, uint32_t catalog, uint32_t oid)
+{
+    const Belongs key = {.catalog = catalog, .oid = oid};
+    const Belongs *found = l->n ? bsearch(&key, l->items, l->n, sizeof(key), compare_belongs) : NULL;
+    return found ? found->table : 0;
+}
+
+void table_facts_release(TableFactsList *l)
+{
+    if (!l)
+        return;
+    for (size_t i = 0; i < l->n; i++)
+        free(l->items[i].condition);
+    free(l->items);
+    *l = (TableFactsList){0};
+}
+
+int catalog_table_facts(Conn *c, const Archive *a, TableFactsList *ret_list, Error *e)
+{
+    _cleanup_free_ char *oids = data_oids(a);
+    if (!oids)
+        return error_oom(e);
+    _cleanup_(result_clear) PGresult *res = NULL;
+    /* relpages rather than pg_table_size(): that would wait for locks we may not hold. */
+    TRY(conn_query(c,
+                   "SELECT c.oid, (c.relpages::int8 + coalesce(t.relpages, 0))"
+                   "  * current_setting('block_size')::int8, x.condition"
+                   " FROM unnest($1::pg_catalog.oid[]) o JOIN pg_class c ON c.oid = o"
+                   " LEFT JOIN pg_class t ON t.oid = c.reltoastrelid"
+                   " LEFT JOIN (SELECT unnest(extconfig) AS oid, unnest(extcondition) AS condition"
+                   "  FROM pg_extension) x ON x.oid = c.oid ORDER BY c.oid",
+                   1, (const char *[]){oids}, &res, e));
+    _cleanup_(table_facts_release) TableFactsList l = {0};
+    size_t n = (size_t)PQntuples(res);
+    l.items = calloc(n + 1, sizeof(*l.items));
+    if (!l.items)
+        return error_oom(e);
+    for (; l.n < n; l.n++) {
+        int row = (int)l.n;
+        TableFacts *f = &l.items[l.n];
+        f->oid = get_oid(res, row, 0);
+        f->size = strtoull(PQgetvalue(res, row, 1), NULL, 10);
+        const char *condition = PQgetvalue(res, row, 2);
+        if (*condition && !(f->condition = strdup(condition)))
+            return error_oom(e);
+    }
+    *ret_list = l;
+    l = (TableFactsList){0};
+    return 0;
+}
+
+static int compare_facts(const void *x, const void *y)
+{
+    const TableFacts *a = x, *b = y;
+    return a->oid < b->oid ? -1 : a->oid > b->oid;
+}
+
+const TableFacts *table_facts_find(const TableFactsList *l, uint32_t oid)
+{
+    const TableFacts key = {.oid = oid};
+    return l->n ? bsearch(&key, l->items, l->n, sizeof(key), compare_facts) : NULL;
+}

@@ -1,0 +1,59 @@
+/* Catalog: what the system catalogues tell beyond pg_dump's TOC. All functions read through the
+ * session's transaction snapshot. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "source/postgres/archive.h"
+#include "source/postgres/conn.h"
+
+/* Facts about the whole database. Strings are owned. */
+typedef struct DatabaseInfo {
+    char *server_version; /* "15.20 (Debian ...)" */
+    char *encoding;
+    char *collation;
+    char *lsn; /* WAL position of the snapshot, or NULL where it can't be had */
+    uint64_t size;
+    bool may_read_passwords; /* pg_authid is readable */
+} DatabaseInfo;
+void database_info_release(DatabaseInfo *d);
+int catalog_database(Conn *c, DatabaseInfo *ret_info, Error *e);
+
+/* Fail with -EACCES and a list when the role can't read some table or sequence that pg_dump will
+ * want, or row security would hide rows of one. */
+int catalog_check_rights(Conn *c, Error *e);
+
+/* Fail with -ESTALE when a table whose data `a` holds was truncated or rewritten after the
+ * snapshot: its rows of then are gone. To be called while the tables are locked. */
+int catalog_check_filenodes(Conn *c, const Archive *a, Error *e);
+
+/* Which table an index, constraint, trigger, rule, policy, default, statistics object or owned
+ * sequence belongs to. */
+typedef struct Belongs {
+    uint32_t catalog, oid; /* the object, as in TocEntry */
+    uint32_t table;
+} Belongs;
+typedef struct BelongsList {
+    size_t n;
+    Belongs *items; /* sorted, owned */
+} BelongsList;
+void belongs_release(BelongsList *l);
+int catalog_belongs(Conn *c, BelongsList *ret_list, Error *e);
+/* The table's oid, or 0. */
+uint32_t belongs_find(const BelongsList *l, uint32_t catalog, uint32_t oid);
+
+/* What is to be known about a table before its rows are read. */
+typedef struct TableFacts {
+    uint32_t oid;
+    uint64_t size;   /* bytes on disk, to read large ones first */
+    char *condition; /* extension configuration table: which rows, "WHERE ..."; NULL: all; owned */
+} TableFacts;
+typedef struct TableFactsList {
+    size_t n;
+    TableFacts *items; /* sorted by oid, owned */
+} TableFactsList;
+void table_facts_release(TableFactsList *l);
+int catalog_table_facts(Conn *c, const Archive *a, TableFactsList *ret_list, Error *e);
+const TableFacts *table_facts_find(const TableFactsList *l, uint32_t oid);

@@ -1,0 +1,21 @@
+/* Copy: reads the rows of all tables of a snapshot, by several connections at once, or, where locks
+ * are refused, from pg_dump's own stream. */
+#pragma once
+
+#include "source/postgres/conninfo.h"
+#include "source/postgres/model.h"
+#include "source/postgres/sink.h"
+#include "source/postgres/snapshot.h"
+
+typedef struct CopyOptions {
+    const ConnInfo *pinned; /* where further connections go */
+    int jobs;               /* further connections, >= 1 */
+    SinkShared *shared;
+} CopyOptions;
+
+/* Fill every table that has data. The first failure stops all; -ECONNRESET when a connection was
+ * lost, -ESTALE when a table is no longer what the snapshot says, -EINTR when cancelled. */
+int copy_tables(const CopyOptions *o, Snapshot *s, Model *m, Error *e);
+
+/* The same from the archive stream that `s->reader` stands in; to its end. */
+int copy_from_dump(const CopyOptions *o, Snapshot *s, Model *m, Error *e);

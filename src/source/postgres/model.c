@@ -1,0 +1,311 @@
+#include "source/postgres/model.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "source/postgres/try.h"
+#include "util/cleanup.h"
+
+void model_release(Model *m)
+{
+    if (!m)
+        return;
+    for (size_t i = 0; i < m->n_tables; i++) {
+        free(m->tables[i].copy_sql);
+        buf_release(&m->tables[i].data_text);
+        rope_release(&m->tables[i].rows_rope);
+    }
+    free(m->tables);
+    free(m->schemas);
+    free(m->table_of);
+    free(m->schema_of);
+    *m = (Model){0};
+}
+
+static int add_identifier(Buf *b, const char *name)
+{
+    int r = buf_add_u8(b, '"');
+    for (const char *p = name; r == 0 && *p; p++)
+        r = *p == '"' ? buf_add(b, "\"\"", 2) : buf_add_u8(b, (uint8_t)*p);
+    return r < 0 ? r : buf_add_u8(b, '"');
+}
+
+/* Skip an identifier, quoted or not; NULL when there is none. */
+static const char *skip_identifier(const char *p)
+{
+    if (*p != '"') {
+        const char *start = p;
+        while (*p && !strchr(" .(\"", *p))
+            p++;
+        return p > start ? p : NULL;
+    }
+    for (p++; *p; p++) {
+        if (*p != '"')
+            continue;
+        if (p[1] != '"')
+            return p + 1;
+        p++;
+    }
+    return NULL;
+}
+
+/* The statement is "COPY <schema>.<table> (<columns>) FROM stdin;\n"; the table may be the root of
+ * the partition whose rows these are, and the columns may be missing altogether. */
+int model_copy_sql(const TocEntry *t, const char *condition, char **ret_sql, Error *e)
+{
+    static const char begin[] = "COPY ", end[] = " FROM stdin;\n";
+    const char *stmt = t->copy_stmt ? t->copy_stmt : "";
+    size_t len = strlen(stmt);
+    const char *p = NULL, *stop = NULL;
+    if (len > strlen(begin) + strlen(end) && strncmp(stmt, begin, strlen(begin)) == 0 &&
+        strcmp(stmt + len - strlen(end), end) == 0) {
+        stop = stmt + len - strlen(end);
+        p = skip_identifier(stmt + strlen(begin));
+        p = p && *p == '.' ? skip_identifier(p + 1) : NULL;
+    }
+    if (!p || p > stop || *p != ' ' || !t->namespace || !t->tag)
+        return error_set(e, EBADMSG, "pg_dump's COPY statement for table %s is not understood",
+                         t->tag ? t->tag : "?");
+    p++;
+    size_t columns = p < stop ? (size_t)(stop - p) : 0;
+    bool is_list = columns >= 2 && p[0] == '(' && p[columns - 1] == ')';
+
+    _cleanup_(buf_release) Buf sql = BUF_INIT;
+    int r = buf_add_str(&sql, "COPY ");
+    if (r == 0 && condition) {
+        r = buf_add_str(&sql, "(SELECT ");
+        if (r == 0 && is_list)
+            r = buf_add(&sql, p + 1, columns - 2);
+        if (r == 0)
+            r = buf_add_str(&sql, " FROM ");
+    }
+    if (r == 0)
+        r = add_identifier(&sql, t->namespace);
+    if (r == 0)
+        r = buf_add_str(&sql, ".");
+    if (r == 0)
+        r = add_identifier(&sql, t->tag);
+    if (r == 0 && condition)
+        r = buf_addf(&sql, " %s)", condition);
+    else if (r == 0 && is_list)
+        r = buf_addf(&sql, " %.*s", (int)columns, p);
+    if (r == 0)
+        r = buf_add_str(&sql, " TO STDOUT");
+    char *text = r == 0 ? buf_take_cstr(&sql) : NULL;
+    if (!text)
+        return error_oom(e);
+    *ret_sql = text;
+    return 0;
+}
+
+static bool is_about_large_object(const TocEntry *t)
+{
+    return t->tag && strncmp(t->tag, "LARGE OBJECT", 12) == 0 &&
+           (toc_is(t, "ACL") || toc_is(t, "COMMENT") || toc_is(t, "SECURITY LABEL"));
+}
+
+bool model_is_schema(const TocEntry *t)
+{
+    return !t->had_dumper && !toc_is(t, "SEQUENCE SET") && !toc_is(t, "BLOB") &&
+           !toc_is(t, "BLOB METADATA") && !toc_is(t, "MATERIALIZED VIEW DATA") &&
+           !is_about_large_object(t);
+}
+
+/* Entries that describe another one and have no catalogue row of their own. */
+static bool is_dependent(const TocEntry *t)
+{
+    return toc_is(t, "COMMENT") || toc_is(t, "ACL") || toc_is(t, "SECURITY LABEL") ||
+           toc_is(t, "SEQUENCE OWNED BY") || toc_is(t, "SEQUENCE SET");
+}
+
+static bool is_table(const TocEntry *t)
+{
+    return toc_is(t, "TABLE") || toc_is(t, "FOREIGN TABLE");
+}
+
+static bool is_system_schema(const char *name)
+{
+    return strncmp(name, "pg_", 3) == 0 || strcmp(name, "information_schema") == 0;
+}
+
+/* Look-ups while building. */
+typedef struct Key {
+    uint32_t id;
+    size_t index;
+} Key;
+
+typedef struct Index {
+    size_t n;
+    Key *keys; /* sorted by id */
+} Index;
+
+static int compare_keys(const void *x, const void *y)
+{
+    const Key *a = x, *b = y;
+    return a->id < b->id ? -1 : a->id > b->id;
+}
+
+static size_t index_find(const Index *x, uint32_t id)
+{
+    const Key key = {.id = id};
+    const Key *found = x->n ? bsearch(&key, x->keys, x->n, sizeof(key), compare_keys) : NULL;
+    return found ? found->index : MODEL_NONE;
+}
+
+static void index_release(Index *x)
+{
+    free(x->keys);
+}
+
+static int compare_tables(const void *x, const void *y)
+{
+    const ModelTable *a = x, *b = y;
+    int r = strcmp(a->schema, b->schema);
+    return r ? r : strcmp(a->name, b->name);
+}
+
+static int compare_schemas(const void *x, const void *y)
+{
+    const ModelSchema *a = x, *b = y;
+    return strcmp(a->name, b->name);
+}
+
+/* One table for each definition; then one for data without a definition, which is an extension's.
+ * `by_oid` ends up leading from an oid to the table. */
+static int build_tables(Model *m, Index *by_oid, Error *e)
+{
+    const Archive *a = m->toc;
+    size_t n = 0;
+    for (size_t i = 0; i < a->n; i++)
+        n += is_table(&a->entries[i]) || toc_is(&a->entries[i], "TABLE DATA");
+    m->tables = calloc(n + 1, sizeof(*m->tables));
+    by_oid->keys = calloc(n + 1, sizeof(Key));
+    if (!m->tables || !by_oid->keys)
+        return error_oom(e);
+
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < a->n; i++) {
+            const TocEntry *t = &a->entries[i];
+            if (!t->namespace || !t->tag || !(pass == 0 ? is_table(t) : toc_is(t, "TABLE DATA")))
+                continue;
+            size_t known = pass ? index_find(by_oid, t->oid) : MODEL_NONE;
+            if (known != MODEL_NONE) {
+                m->tables[known].data = i;
+                continue;
+            }
+            m->tables[m->n_tables++] = (ModelTable){.schema = t->namespace,
+                                                    .name = t->tag,
+                                                    .oid = t->oid,
+                                                    .def = pass == 0 ? i : MODEL_NONE,
+                                                    .data = pass == 0 ? MODEL_NONE : i};
+        }
+        qsort(m->tables, m->n_tables, sizeof(*m->tables), compare_tables);
+        by_oid->n = m->n_tables;
+        for (size_t i = 0; i < m->n_tables; i++)
+            by_oid->keys[i] = (Key){m->tables[i].oid, i};
+        qsort(by_oid->keys, by_oid->n, sizeof(Key), compare_keys);
+    }
+    return 0;
+}
+
+static size_t find_schema(const Model *m, const char *name)
+{
+    const ModelSchema key = {.name = name};
+    const ModelSchema *found =
+        m->n_schemas ? bsearch(&key, m->schemas, m->n_schemas, sizeof(key), compare_schemas) : NULL;
+    return found ? (size_t)(found - m->schemas) : MODEL_NONE;
+}
+
+static int build_schemas(Model *m, Error *e)
+{
+    const Archive *a = m->toc;
+    m->schemas = calloc(a->n + 1, sizeof(*m->schemas));
+    if (!m->schemas)
+        return error_oom(e);
+    size_t n = 0;
+    for (size_t i = 0; i < a->n; i++) {
+        const TocEntry *t = &a->entries[i];
+        const char *name = toc_is(t, "SCHEMA") ? t->tag : t->namespace;
+        if (name && *name && !is_system_schema(name))
+            m->schemas[n++].name = name;
+    }
+    qsort(m->schemas, n, sizeof(*m->schemas), compare_schemas);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || strcmp(m->schemas[i].name, m->schemas[m->n_schemas - 1].name) != 0)
+            m->schemas[m->n_schemas++] = m->schemas[i];
+    return 0;
+}
+
+/* The first of the entries `t` depends on that `of` knows the place of. */
+static size_t by_dependency(const TocEntry *t, const Index *by_dump_id, const size_t *of)
+{
+    for (size_t d = 0; d < t->n_deps; d++) {
+        size_t i = index_find(by_dump_id, (uint32_t)t->deps[d]);
+        if (i != MODEL_NONE && of[i] != MODEL_NONE)
+            return of[i];
+    }
+    return MODEL_NONE;
+}
+
+static uint32_t table_oid(const TocEntry *t, const BelongsList *belongs)
+{
+    if (is_table(t) || toc_is(t, "TABLE DATA") || toc_is(t, "ROW SECURITY"))
+        return t->oid;
+    return t->table_oid ? belongs_find(belongs, t->table_oid, t->oid) : 0;
+}
+
+static bool is_of_schema(const TocEntry *t)
+{
+    return !toc_is(t, "PUBLICATION TABLE") && !toc_is(t, "PUBLICATION TABLES IN SCHEMA");
+}
+
+static int assign(Model *m, const Index *by_oid, const BelongsList *belongs, Error *e)
+{
+    const Archive *a = m->toc;
+    _cleanup_(index_release) Index by_dump_id = {.n = a->n,
+                                                 .keys = calloc(a->n + 1, sizeof(Key))};
+    m->table_of = calloc(a->n + 1, sizeof(size_t));
+    m->schema_of = calloc(a->n + 1, sizeof(size_t));
+    if (!by_dump_id.keys || !m->table_of || !m->schema_of)
+        return error_oom(e);
+    for (size_t i = 0; i < a->n; i++) {
+        const TocEntry *t = &a->entries[i];
+        by_dump_id.keys[i] = (Key){(uint32_t)t->dump_id, i};
+        uint32_t oid = table_oid(t, belongs);
+        m->table_of[i] = oid ? index_find(by_oid, oid) : MODEL_NONE;
+        const char *schema = toc_is(t, "SCHEMA") ? t->tag : t->namespace;
+        m->schema_of[i] = schema && is_of_schema(t) ? find_schema(m, schema) : MODEL_NONE;
+    }
+    qsort(by_dump_id.keys, by_dump_id.n, sizeof(Key), compare_keys);
+    for (size_t i = 0; i < a->n; i++) {
+        const TocEntry *t = &a->entries[i];
+        if (is_dependent(t) && m->table_of[i] == MODEL_NONE)
+            m->table_of[i] = by_dependency(t, &by_dump_id, m->table_of);
+        if (is_dependent(t) && m->schema_of[i] == MODEL_NONE)
+            m->schema_of[i] = by_dependency(t, &by_dump_id, m->schema_of);
+    }
+    return 0;
+}
+
+int model_build(const Archive *toc, const BelongsList *belongs, const TableFactsList *facts,
+                Model *ret_model, Error *e)
+{
+    _cleanup_(model_release) Model m = {.toc = toc};
+    _cleanup_(index_release) Index by_oid = {0};
+    TRY(build_tables(&m, &by_oid, e));
+    TRY(build_schemas(&m, e));
+    TRY(assign(&m, &by_oid, belongs, e));
+    for (size_t i = 0; i < m.n_tables; i++) {
+        ModelTable *t = &m.tables[i];
+        t->schema_index = find_schema(&m, t->schema);
+        if (t->data == MODEL_NONE)
+            continue;
+        const TableFacts *f = table_facts_find(facts, t->oid);
+        t->size = f ? f->size : 0;
+        TRY(model_copy_sql(&toc->entries[t->data], f ? f->condition : NULL, &t->copy_sql, e));
+    }
+    *ret_model = m;
+    m = (Model){0};
+    return 0;
+}

@@ -1,0 +1,188 @@
+#include "source/postgres/snapshot.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "source/postgres/catalog.h"
+#include "source/postgres/try.h"
+#include "util/cleanup.h"
+
+#define LOCK_BATCH 200  /* tables of one LOCK statement */
+#define PIPE_SIZE  4096 /* small, so that pg_dump soon blocks and keeps its locks */
+
+static ssize_t read_child(void *ctx, void *data, size_t len, Error *e)
+{
+    return child_read(ctx, data, len, e);
+}
+
+/* Why pg_dump gave no TOC. It ends in a message of its own, which `why` carries. */
+static int dump_failed(Child *c, const SnapshotOptions *o, Error *why, Error *e)
+{
+    Error said = ERROR_INIT;
+    int r = child_finish(c, &said);
+    if (r == 0) { /* it claims success: what we read is to blame */
+        error_release(&said);
+        return error_move(e, why);
+    }
+    error_release(why);
+    const char *text = child_messages(c);
+    int errnum = r == -EINTR ? EINTR : EIO;
+    const char *hint = NULL;
+    if (strstr(text, "lock timeout") || strstr(text, "statement timeout")) {
+        errnum = EBUSY;
+        hint = "another session holds a lock on the table: wait for it, or raise "
+               "--table-lock-wait";
+    } else if (strstr(text, "permission denied")) {
+        errnum = EACCES;
+        hint = "grant the role what is missing, or dump as the owner";
+    } else if (strstr(text, "does not exist") || strstr(text, "could not open relation") ||
+               strstr(text, "cache lookup failed")) {
+        errnum = ESTALE;
+    } else if (strstr(text, "server version mismatch")) {
+        hint = "install the postgresql-client package of the server's version";
+    }
+    said.errnum = errnum;
+    error_move(e, &said);
+    if (hint)
+        error_hint(e, "%s", hint);
+    (void)o;
+    return -errnum;
+}
+
+static int run_dump(Snapshot *s, const SnapshotOptions *o, Error *e)
+{
+    _cleanup_free_ char *snapshot = NULL, *lock_wait = NULL, *encoding = NULL;
+    _cleanup_(buf_release) Buf keywords = BUF_INIT;
+    TRY(conninfo_keywords(o->pinned, false, &keywords, e));
+    const char *conninfo = buf_cstr(&keywords);
+    if (!conninfo || asprintf(&snapshot, "--snapshot=%s", s->id) < 0 ||
+        asprintf(&lock_wait, "--lock-wait-timeout=%.0f", ceil(o->lock_wait * 1000)) < 0 ||
+        asprintf(&encoding, "--encoding=%s",
+                 PQparameterStatus(conn_pg(s->coordinator), "server_encoding")) < 0)
+        return error_oom(e);
+    const char *argv[] = {o->tools->pg_dump, "--format=custom", "--compress=0", "--no-password",
+                          snapshot,          lock_wait,         encoding,       NULL,
+                          NULL,              NULL};
+    if (*conninfo) {
+        argv[7] = "--dbname";
+        argv[8] = conninfo;
+    }
+    char **env = NULL;
+    TRY(conninfo_env(o->pinned, conn_child_options(s->coordinator), &env, e));
+    int r = child_start(&(ChildSpec){.argv = argv,
+                                     .env = env,
+                                     .stdin_fd = -1,
+                                     .pipe_size = PIPE_SIZE,
+                                     .cancel = o->cancel},
+                        &s->dump, e);
+    conninfo_env_free(env);
+    TRY(r);
+
+    if (archive_reader_new(read_child, s->dump, &s->reader) < 0)
+        return error_oom(e);
+    Error why = ERROR_INIT;
+    r = archive_read_toc(s->reader, &s->toc, &why);
+    return r < 0 ? dump_failed(s->dump, o, &why, e) : 0;
+}
+
+static int add_table(Conn *c, const TocEntry *t, bool first, Buf *sql, Error *e)
+{
+    char *schema = PQescapeIdentifier(conn_pg(c), t->namespace, strlen(t->namespace));
+    char *table = PQescapeIdentifier(conn_pg(c), t->tag, strlen(t->tag));
+    int r = schema && table
+                ? buf_addf(sql, "%sONLY %s.%s", first ? "LOCK TABLE " : ", ", schema, table)
+                : -ENOMEM;
+    PQfreemem(schema);
+    PQfreemem(table);
+    return r < 0 ? error_oom(e) : 0;
+}
+
+/* Lock what pg_dump has locked, without ever waiting: pg_dump may already be in the way of a
+ * session that waits, and waiting behind that one would never end. */
+static int lock_tables(Snapshot *s, Error *e)
+{
+    _cleanup_(buf_release) Buf sql = BUF_INIT;
+    size_t in_batch = 0;
+    for (size_t i = 0; i <= s->toc.n; i++) {
+        if (i < s->toc.n) {
+            const TocEntry *t = &s->toc.entries[i];
+            if (!toc_is(t, "TABLE DATA") || !t->namespace || !t->tag)
+                continue;
+            TRY(add_table(s->coordinator, t, in_batch == 0, &sql, e));
+            in_batch++;
+        }
+        if (in_batch == 0 || (in_batch < LOCK_BATCH && i < s->toc.n))
+            continue;
+        if (buf_add_str(&sql, " IN ACCESS SHARE MODE NOWAIT") < 0 || !buf_cstr(&sql))
+            return error_oom(e);
+        TRY(conn_exec(s->coordinator, (const char *)sql.data, e));
+        buf_clear(&sql);
+        in_batch = 0;
+    }
+    return 0;
+}
+
+static void drop_dump(Snapshot *s)
+{
+    archive_reader_free(s->reader);
+    s->reader = NULL;
+    child_free(s->dump);
+    s->dump = NULL;
+}
+
+static int begin(Snapshot *s, const SnapshotOptions *o, Error *e)
+{
+    _cleanup_(result_clear) PGresult *res = NULL;
+    TRY(conn_exec(s->coordinator, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", e));
+    TRY(conn_query(s->coordinator, "SELECT pg_export_snapshot()", 0, NULL, &res, e));
+    if (!(s->id = strdup(PQgetvalue(res, 0, 0))))
+        return error_oom(e);
+    TRY(catalog_check_rights(s->coordinator, e));
+    TRY(run_dump(s, o, e));
+
+    TRY(conn_exec(s->coordinator, "SAVEPOINT bakfs_locks", e));
+    Error why = ERROR_INIT;
+    int r = lock_tables(s, &why);
+    if (r < 0 && r != -EWOULDBLOCK)
+        return error_move(e, &why);
+    error_release(&why);
+    if (r == -EWOULDBLOCK)
+        TRY(conn_exec(s->coordinator, "ROLLBACK TO bakfs_locks", e));
+    TRY(catalog_check_filenodes(s->coordinator, &s->toc, e));
+    if (r == 0)
+        drop_dump(s);
+    return 0;
+}
+
+int snapshot_begin(Conn *coordinator, const SnapshotOptions *o, Snapshot *ret_snapshot, Error *e)
+{
+    Snapshot s = {.coordinator = coordinator};
+    int r = begin(&s, o, e);
+    if (r < 0) {
+        snapshot_end(&s);
+        return r;
+    }
+    *ret_snapshot = s;
+    return 0;
+}
+
+int snapshot_check(Snapshot *s, Error *e)
+{
+    TRY(conn_exec(s->coordinator, "SELECT 1", e));
+    if (PQtransactionStatus(conn_pg(s->coordinator)) != PQTRANS_INTRANS)
+        return error_set(e, EIO, "the snapshot's transaction ended too early");
+    return 0;
+}
+
+void snapshot_end(Snapshot *s)
+{
+    drop_dump(s);
+    if (s->coordinator && PQtransactionStatus(conn_pg(s->coordinator)) != PQTRANS_IDLE)
+        (void)conn_exec(s->coordinator, "ROLLBACK", NULL);
+    archive_release(&s->toc);
+    free(s->id);
+    *s = (Snapshot){0};
+}

@@ -1,0 +1,39 @@
+/* Snapshot: one consistent state of a database: a coordinator session whose transaction stays open,
+ * the TOC that pg_dump made of it, and the tables locked against change. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "source/postgres/archive.h"
+#include "source/postgres/child.h"
+#include "source/postgres/conn.h"
+#include "source/postgres/tools.h"
+
+typedef struct SnapshotOptions {
+    const PgTools *tools;
+    const ConnInfo *pinned;    /* the server the coordinator is connected to */
+    double lock_wait;          /* seconds pg_dump waits for a table's lock */
+    const atomic_bool *cancel; /* may be NULL */
+} SnapshotOptions;
+
+typedef struct Snapshot {
+    Conn *coordinator; /* borrowed; in its transaction */
+    char *id;          /* for SET TRANSACTION SNAPSHOT; owned */
+    Archive toc;       /* owned */
+    /* Set when another session waits for one of the tables, so that the coordinator can't lock them
+     * too: pg_dump still runs, keeps its locks, and its data is to be read from here. */
+    Child *dump;           /* owned, or NULL */
+    ArchiveReader *reader; /* owned, or NULL */
+} Snapshot;
+
+/* Begin the transaction, run pg_dump, lock. `coordinator` must be idle. -ESTALE when a table
+ * changed meanwhile: end the snapshot and try again. -EACCES with a list when the role lacks
+ * rights; -EBUSY when a lock was not to be had in time. */
+int snapshot_begin(Conn *coordinator, const SnapshotOptions *o, Snapshot *ret_snapshot, Error *e);
+
+/* Prove that the coordinator's transaction still stands. */
+int snapshot_check(Snapshot *s, Error *e);
+
+/* End pg_dump and the transaction. Also what a failed snapshot_begin left open on the coordinator
+ * is ended by this on a zeroed Snapshot with `coordinator` set. */
+void snapshot_end(Snapshot *s);

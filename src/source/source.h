@@ -1,0 +1,75 @@
+/* Source: where data comes from. A source turns one SOURCE argument into one directory of the
+ * backup. postgres/ and sqlite/ implement it. */
+#pragma once
+
+#include <jansson.h>
+#include <stdatomic.h>
+
+#include "store/writer.h"
+#include "tree/dir.h"
+#include "util/error.h"
+
+typedef struct SourceOptions {
+    int jobs;                    /* connections that read at once; 0 for the default */
+    int retries;                 /* attempts to connect again, before any data was read */
+    double table_lock_wait;      /* seconds to wait for PostgreSQL's locks; < 0 for the default */
+    const char *pg_bindir;       /* directory of pg_dump and friends; may be NULL */
+    bool no_text;                /* SQLite: leave out the SQL text */
+    const atomic_bool *cancel;   /* set on SIGINT and SIGTERM; -EINTR then */
+    /* One line for people, e.g. a warning. Never holds a secret. May be NULL. */
+    void (*note)(void *ctx, const char *text);
+    /* Bytes read so far and what is being read; any thread. May be NULL. */
+    void (*progress)(void *ctx, uint64_t bytes, const char *what);
+    void *ctx;
+} SourceOptions;
+
+/* What a source is given while it reads. */
+typedef struct SourceRun {
+    StoreWriter *writer;
+    int64_t timestamp;           /* the backup's, seconds since 1970 */
+    const uint8_t *secret;       /* 32 bytes, for stable \restrict keys */
+} SourceRun;
+
+/* What it gives back. */
+typedef struct SourceResult {
+    Dir root;
+    json_t *database;   /* its entry in the manifest's "databases", format.md; owned */
+    json_t *left_out;   /* array of {what, why}, or NULL; owned */
+    uint64_t size_bytes;   /* plain bytes read from the source */
+    uint64_t record_count; /* rows */
+    uint64_t file_count;   /* files below root */
+    uint64_t table_count;
+    bool partial;
+} SourceResult;
+void source_result_release(SourceResult *r);
+
+typedef struct Source Source;
+
+typedef struct SourceOps {
+    const char *scheme; /* for messages: "postgres", "sqlite" */
+    /* Reach the source and check that it can be read: fails early, before the store is locked. */
+    int (*open)(Source *s, Error *e);
+    /* Read everything in one snapshot. Called once, after open. */
+    int (*read)(Source *s, const SourceRun *run, SourceResult *ret_result, Error *e);
+    void (*free)(Source *s);
+} SourceOps;
+
+/* Every source begins with this. */
+struct Source {
+    const SourceOps *ops;
+    const SourceOptions *options;
+    char *name;   /* the database's name: its directory among several, default collection */
+    char *masked; /* the SOURCE as it may be shown: no password */
+};
+
+/* The source a SOURCE argument names: postgres://…, postgresql://…, a libpq keyword string,
+ * sqlite:PATH. Nothing is opened. -EINVAL with exit code 2 and a hint when it is none.
+ * `options` is borrowed and must outlive the source. */
+int source_new(const char *spec, const SourceOptions *options, Source **ret_source, Error *e);
+void source_free(Source *s); /* NULL is allowed */
+
+/* The constructors behind it. */
+int postgres_source_new(const char *conninfo, const SourceOptions *options, Source **ret_source,
+                        Error *e);
+int sqlite_source_new(const char *path, const SourceOptions *options, Source **ret_source,
+                      Error *e);

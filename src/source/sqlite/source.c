@@ -1,0 +1,243 @@
+/* sqlite:PATH as a Source: the file's pages, and the same rows as SQL text, in one transaction. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "source/source.h"
+#include "source/sqlite/db.h"
+#include "source/sqlite/pages.h"
+#include "source/sqlite/schema.h"
+#include "source/sqlite/text.h"
+#include "util/cleanup.h"
+#include "util/name.h"
+
+#define PAGE_SIZE_DEFAULT 4096 /* cutting rule of an empty file */
+
+typedef struct SqliteSource {
+    Source base;
+    char *path; /* absolute */
+    SqliteDb *db;
+} SqliteSource;
+
+static int source_open(Source *source, Error *e)
+{
+    SqliteSource *s = (SqliteSource *)source;
+    return sqlite_db_open(s->path, s->base.options, &s->db, e);
+}
+
+static void note_waiting(const SqliteSource *s, const SqliteInfo *info)
+{
+    const SourceOptions *o = s->base.options;
+    _cleanup_free_ char *text = NULL;
+    if (!o->note || info->has_wal || info->page_count == 0 || s->db->immutable)
+        return;
+    if (asprintf(&text,
+                 "%s is not in WAL mode: its writers wait while it is read "
+                 "(`PRAGMA journal_mode=WAL` would spare them that)",
+                 s->path) < 0) {
+        text = NULL;
+        return;
+    }
+    o->note(o->ctx, text);
+}
+
+/* <name>.db */
+static int add_pages(SqliteSource *s, const SqliteInfo *info, StoreWriter *writer, DirBuilder *root,
+                     Error *e)
+{
+    _cleanup_(buf_release) Buf plain = BUF_INIT, name = BUF_INIT;
+    _cleanup_(rope_release) Rope rope = ROPE_INIT;
+    CutRule rule = {
+        .kind = CUT_PAGES,
+        .page_size = info->page_size ? info->page_size : PAGE_SIZE_DEFAULT,
+    };
+    if (buf_addf(&plain, "%s.db", s->base.name) < 0 ||
+        name_encode((const char *)plain.data, plain.len, NULL, &name, NULL) < 0 || !buf_cstr(&name))
+        return error_oom(e);
+    Stream *stream = NULL;
+    ObjectId digest;
+    int r = stream_new(writer, rule, &stream, e);
+    if (r >= 0)
+        r = sqlite_pages_copy(s->db, info, stream, s->base.name, e);
+    if (r >= 0)
+        r = stream_finish(stream, &rope, &digest, e);
+    if (r >= 0)
+        r = dir_builder_file(root, (const char *)name.data, 0444, &rope, &digest, e);
+    stream_free(stream);
+    return r;
+}
+
+/* Without the text the rows are only counted; a damaged table, which is what one may be saving the
+ * pages for, counts as none. */
+static int count_rows(SqliteDb *db, const SqliteSchema *schema, SourceResult *result, Error *e)
+{
+    for (size_t i = 0; i < schema->n; i++) {
+        const SchemaObject *o = &schema->items[i];
+        if (o->internal || o->kind == KIND_OTHER)
+            continue;
+        result->table_count++;
+        if (o->kind != KIND_TABLE)
+            continue;
+        _cleanup_(buf_release) Buf sql = BUF_INIT;
+        int64_t rows = 0;
+        if (buf_add_str(&sql, "SELECT count(*) FROM main.") < 0 ||
+            sql_quote_name(&sql, o->name) < 0 || !buf_cstr(&sql))
+            return error_oom(e);
+        int r = sqlite_db_integer(db, (const char *)sql.data, &rows, e);
+        if (r < 0 && r != -EBADMSG)
+            return r;
+        error_release(e);
+        result->record_count += (uint64_t)rows;
+    }
+    return 0;
+}
+
+static int read_schema_and_text(SqliteSource *s, const SqliteInfo *info, StoreWriter *writer,
+                                DirBuilder *root, SourceResult *result, Error *e)
+{
+    _cleanup_(sqlite_schema_release) SqliteSchema schema = {0};
+    int r = sqlite_schema_load(s->db, &schema, e);
+    if (r < 0)
+        return r;
+    return s->base.options->no_text
+               ? count_rows(s->db, &schema, result, e)
+               : sqlite_text_write(s->db, info, &schema, writer, root, result, e);
+}
+
+/* A path or name for JSON, which knows no invalid UTF-8. */
+static json_t *json_of(const char *text)
+{
+    _cleanup_(buf_release) Buf b = BUF_INIT;
+    json_t *j = json_string(text);
+    if (!j && name_encode(text, strlen(text), NULL, &b, NULL) >= 0)
+        j = json_stringn((const char *)b.data, b.len);
+    return j;
+}
+
+static json_t *describe(const SqliteSource *s, const SqliteInfo *info, const SourceResult *result)
+{
+    static const char *const encodings[] = {
+        [TEXT_UTF8] = "UTF-8",
+        [TEXT_UTF16LE] = "UTF-16le",
+        [TEXT_UTF16BE] = "UTF-16be",
+    };
+    return json_pack(
+        "{s:s, s:o, s:o, s:I, s:I, s:s, s:b, s:s, s:I, s:I, s:I, s:I, s:I}", "type", "sqlite",
+        "name", json_of(s->base.name), "path", json_of(s->path), "page_size",
+        (json_int_t)info->page_size, "page_count", (json_int_t)info->page_count, "journal_mode",
+        info->has_wal ? "wal" : "delete", "has_wal", (int)info->has_wal, "encoding",
+        encodings[info->encoding], "user_version", (json_int_t)info->user_version, "application_id",
+        (json_int_t)info->application_id, "tables", (json_int_t)result->table_count, "rows",
+        (json_int_t)result->record_count, "size", (json_int_t)result->size_bytes);
+}
+
+static int read_all(SqliteSource *s, StoreWriter *writer, DirBuilder *root, SourceResult *result,
+                    Error *e)
+{
+    SqliteInfo info;
+    int r = sqlite_db_begin(s->db, &info, e);
+    if (r < 0)
+        return r;
+    note_waiting(s, &info);
+    result->size_bytes = info.page_count * info.page_size;
+    result->file_count = 1;
+    /* Pages first: they are all that rollback mode needs, and page 1 is fresh in the guard. */
+    r = add_pages(s, &info, writer, root, e);
+    if (r >= 0)
+        r = read_schema_and_text(s, &info, writer, root, result, e);
+    if (r >= 0)
+        r = dir_builder_finish(root, &result->root, e);
+    if (r < 0)
+        return r;
+    result->database = describe(s, &info, result);
+    return result->database ? 0 : error_oom(e);
+}
+
+static int source_read(Source *source, const SourceRun *run, SourceResult *ret_result, Error *e)
+{
+    SqliteSource *s = (SqliteSource *)source;
+    SourceResult result = {0};
+    DirBuilder *root = NULL;
+    if (dir_builder_new(run->writer, &root) < 0)
+        return error_oom(e);
+    int r = read_all(s, run->writer, root, &result, e);
+    dir_builder_free(root);
+    /* Whatever comes now, writers need not wait for it. */
+    sqlite_db_close(s->db);
+    s->db = NULL;
+    if (r < 0)
+        return r;
+    *ret_result = result;
+    return 0;
+}
+
+static void source_release(Source *source)
+{
+    SqliteSource *s = (SqliteSource *)source;
+    sqlite_db_close(s->db);
+    free(s->path);
+    free(s->base.name);
+    free(s->base.masked);
+    free(s);
+}
+
+static const SourceOps sqlite_ops = {
+    .scheme = "sqlite",
+    .open = source_open,
+    .read = source_read,
+    .free = source_release,
+};
+
+/* The last component of `path` without the usual endings. */
+static char *name_of(const char *path)
+{
+    static const char *const endings[] = {".db", ".sqlite", ".sqlite3"};
+    const char *slash = strrchr(path, '/');
+    char *name = strdup(slash ? slash + 1 : path);
+    size_t len = name ? strlen(name) : 0;
+    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+        size_t n = strlen(endings[i]);
+        if (len > n && strcasecmp(name + len - n, endings[i]) == 0) {
+            name[len - n] = '\0';
+            break;
+        }
+    }
+    return name;
+}
+
+/* `path` from the root, symlinks resolved where it exists. */
+static char *absolute_path(const char *path)
+{
+    char *resolved = realpath(path, NULL);
+    if (resolved || path[0] == '/')
+        return resolved ? resolved : strdup(path);
+    _cleanup_free_ char *cwd = getcwd(NULL, 0);
+    char *joined = NULL;
+    return cwd && asprintf(&joined, "%s/%s", cwd, path) >= 0 ? joined : NULL;
+}
+
+int sqlite_source_new(const char *path, const SourceOptions *options, Source **ret_source, Error *e)
+{
+    if (path[0] == '\0') {
+        int r = error_set(e, EINVAL, "the source sqlite: names no file");
+        error_hint(e, "write sqlite:PATH");
+        error_exit_code(e, BK_EXIT_USAGE);
+        return r;
+    }
+    SqliteSource *s = calloc(1, sizeof(*s));
+    if (!s)
+        return error_oom(e);
+    s->base.ops = &sqlite_ops;
+    s->base.options = options;
+    s->base.name = name_of(path);
+    s->path = absolute_path(path);
+    if (s->path && asprintf(&s->base.masked, "sqlite:%s", s->path) < 0)
+        s->base.masked = NULL;
+    if (!s->base.name || !s->base.masked) {
+        source_release(&s->base);
+        return error_oom(e);
+    }
+    *ret_source = &s->base;
+    return 0;
+}

@@ -1,0 +1,519 @@
+#include "store/catalogue.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/cleanup.h"
+
+#define BUSY_MS        10000
+
+struct Catalogue {
+    sqlite3 *db;
+    pthread_mutex_t lock; /* one statement at a time */
+    sqlite3_stmt *find;
+    sqlite3_stmt *add_chunk;
+};
+
+/* 1111575366 is 0x42414B46, "BAKF". */
+static const char schema[] =
+    "PRAGMA application_id = 1111575366;"
+    "PRAGMA user_version = 1;"
+    "CREATE TABLE backups (backup_id TEXT PRIMARY KEY, collection_namespace TEXT NOT NULL,"
+    " collection_name TEXT NOT NULL, timestamp INTEGER NOT NULL, size_bytes INTEGER NOT NULL,"
+    " record_count INTEGER NOT NULL, file_count INTEGER NOT NULL, includes_files INTEGER NOT NULL,"
+    " storage_path TEXT NOT NULL, storage_type TEXT NOT NULL, metadata TEXT,"
+    " created_at INTEGER NOT NULL);"
+    "CREATE INDEX idx_collection ON backups(collection_namespace, collection_name);"
+    "CREATE INDEX idx_timestamp ON backups(timestamp);"
+    "CREATE TABLE manifests (ordinal INTEGER PRIMARY KEY, sha256 BLOB NOT NULL,"
+    " backup_id TEXT NOT NULL, collection TEXT NOT NULL, timestamp INTEGER NOT NULL,"
+    " latest_name TEXT NOT NULL, archive_name TEXT NOT NULL, partial INTEGER NOT NULL,"
+    " size_bytes INTEGER NOT NULL, record_count INTEGER NOT NULL, file_count INTEGER NOT NULL,"
+    " table_count INTEGER NOT NULL, bytes_new INTEGER NOT NULL, root BLOB NOT NULL,"
+    " entries INTEGER NOT NULL);"
+    "CREATE TABLE events (name TEXT PRIMARY KEY, type TEXT NOT NULL, ordinal INTEGER NOT NULL)"
+    " WITHOUT ROWID;"
+    "CREATE TABLE packs (pack INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE,"
+    " size INTEGER NOT NULL);"
+    "CREATE TABLE chunks (id BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,"
+    " length INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE ledger (sha256 BLOB PRIMARY KEY, read_at INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;";
+
+static int failed(Catalogue *c, Error *e)
+{
+    int code = sqlite3_extended_errcode(c->db) & 0xff;
+    int errnum = code == SQLITE_FULL ? ENOSPC : code == SQLITE_NOMEM ? ENOMEM : EIO;
+    int r = error_set(e, errnum, "the catalogue metadata.db: %s", sqlite3_errmsg(c->db));
+    if (errnum == EIO)
+        error_hint(e, "it is derived: `bakfs-store reindex` builds it anew");
+    return r;
+}
+
+static int run(Catalogue *c, const char *sql, Error *e)
+{
+    return sqlite3_exec(c->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : failed(c, e);
+}
+
+static int prepare(Catalogue *c, const char *sql, sqlite3_stmt **ret_stmt, Error *e)
+{
+    return sqlite3_prepare_v2(c->db, sql, -1, ret_stmt, NULL) == SQLITE_OK ? 0 : failed(c, e);
+}
+
+static void finalize(sqlite3_stmt **stmt)
+{
+    sqlite3_finalize(*stmt);
+}
+
+/* Bind an id without copying it; it must outlive the step. */
+static void bind_id(sqlite3_stmt *stmt, int i, const ObjectId *id)
+{
+    sqlite3_bind_blob(stmt, i, id->b, ID_SIZE, SQLITE_STATIC);
+}
+
+static bool column_id(sqlite3_stmt *stmt, int i, ObjectId *ret_id)
+{
+    const void *blob = sqlite3_column_blob(stmt, i);
+    if (!blob || sqlite3_column_bytes(stmt, i) != ID_SIZE)
+        return false;
+    memcpy(ret_id->b, blob, ID_SIZE);
+    return true;
+}
+
+/* Run a statement that gives no rows, and finalize it. */
+static int step_done(Catalogue *c, sqlite3_stmt *stmt, Error *e)
+{
+    int code = sqlite3_step(stmt);
+    int r = code == SQLITE_DONE ? 0 : failed(c, e);
+    sqlite3_finalize(stmt);
+    return r;
+}
+
+static bool is_ours(Catalogue *c, const char *store_id)
+{
+    _cleanup_(finalize) sqlite3_stmt *stmt = NULL;
+    if (sqlite3_prepare_v2(c->db,
+                           "SELECT value FROM meta, pragma_application_id, pragma_user_version"
+                           " WHERE key = 'store_id' AND application_id = 1111575366"
+                           " AND user_version = 1",
+                           -1, &stmt, NULL) != SQLITE_OK ||
+        sqlite3_step(stmt) != SQLITE_ROW)
+        return false;
+    const char *value = (const char *)sqlite3_column_text(stmt, 0);
+    return value && strcmp(value, store_id) == 0;
+}
+
+static int create_schema(Catalogue *c, const char *store_id, Error *e)
+{
+    int r = run(c, "BEGIN IMMEDIATE", e);
+    if (r == 0)
+        r = run(c, schema, e);
+    sqlite3_stmt *stmt;
+    if (r == 0)
+        r = prepare(c, "INSERT INTO meta VALUES ('store_id', ?1)", &stmt, e);
+    if (r == 0) {
+        sqlite3_bind_text(stmt, 1, store_id, -1, SQLITE_STATIC);
+        r = step_done(c, stmt, e);
+    }
+    return r < 0 ? r : run(c, "COMMIT", e);
+}
+
+static int open_db(const char *path, const char *store_id, bool writable, Catalogue **ret_catalogue,
+                   Error *e)
+{
+    Catalogue *c = calloc(1, sizeof(*c));
+    if (!c)
+        return error_oom(e);
+    pthread_mutex_init(&c->lock, NULL);
+    int flags = SQLITE_OPEN_NOMUTEX |
+                (writable ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
+    int r = 0;
+    if (sqlite3_open_v2(path, &c->db, flags, NULL) != SQLITE_OK)
+        r = error_set(e, ENOENT, "no catalogue can be opened at %s", path);
+    if (r == 0) {
+        sqlite3_busy_timeout(c->db, BUSY_MS);
+        /* Derived data: never worth a sync. */
+        sqlite3_exec(c->db, "PRAGMA synchronous = OFF; PRAGMA cache_size = -16384", NULL, NULL,
+                     NULL);
+        if (!is_ours(c, store_id)) {
+            sqlite3_stmt *stmt = NULL;
+            bool empty = writable &&
+                         sqlite3_prepare_v2(c->db, "SELECT 1 FROM sqlite_schema", -1, &stmt,
+                                            NULL) == SQLITE_OK &&
+                         sqlite3_step(stmt) == SQLITE_DONE;
+            sqlite3_finalize(stmt);
+            r = empty ? create_schema(c, store_id, e)
+                      : error_set(e, EBADMSG, "%s is not this store's catalogue", path);
+        }
+    }
+    if (r == 0 && sqlite3_prepare_v3(c->db,
+                                     "SELECT p.sha256, c.offset, c.length FROM chunks c"
+                                     " JOIN packs p ON p.pack = c.pack WHERE c.id = ?1",
+                                     -1, SQLITE_PREPARE_PERSISTENT, &c->find, NULL) != SQLITE_OK)
+        r = error_set(e, EBADMSG, "the catalogue is damaged: %s", sqlite3_errmsg(c->db));
+    if (r < 0) {
+        catalogue_free(c);
+        return r;
+    }
+    *ret_catalogue = c;
+    return 0;
+}
+
+int catalogue_open(const char *dir, const char *store_id, CatalogueMode mode,
+                   Catalogue **ret_catalogue, Error *e)
+{
+    char path[PATH_MAX], journal[PATH_MAX + 16];
+    if (snprintf(path, sizeof(path), "%s/metadata.db", dir) >= (int)sizeof(path))
+        return error_set(e, ENAMETOOLONG, "the store's path is too long");
+    if (mode != CATALOGUE_NEW) {
+        int r = open_db(path, store_id, mode == CATALOGUE_WRITE, ret_catalogue, e);
+        if (r == 0 || mode == CATALOGUE_READ || r == -ENOMEM || r == -ENOSPC)
+            return r;
+    }
+    snprintf(journal, sizeof(journal), "%s-journal", path);
+    if ((unlink(path) < 0 && errno != ENOENT) || (unlink(journal) < 0 && errno != ENOENT))
+        return error_errno(e, errno, "cannot replace %s", path);
+    return open_db(path, store_id, true, ret_catalogue, e);
+}
+
+void catalogue_free(Catalogue *c)
+{
+    if (!c)
+        return;
+    sqlite3_finalize(c->find);
+    sqlite3_finalize(c->add_chunk);
+    sqlite3_close(c->db);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+}
+
+int catalogue_find(Catalogue *c, const ObjectId *id, ObjectId *ret_pack, uint32_t *ret_offset,
+                   uint32_t *ret_length)
+{
+    int r = -EIO;
+    pthread_mutex_lock(&c->lock);
+    bind_id(c->find, 1, id);
+    int code = sqlite3_step(c->find);
+    if (code == SQLITE_DONE)
+        r = -ENOENT;
+    if (code == SQLITE_ROW && column_id(c->find, 0, ret_pack)) {
+        sqlite3_int64 offset = sqlite3_column_int64(c->find, 1);
+        sqlite3_int64 length = sqlite3_column_int64(c->find, 2);
+        if (offset >= PACK_HEADER_SIZE && offset <= PACK_MAX && length > PACK_RECORD_SIZE &&
+            length <= (sqlite3_int64)(PACK_RECORD_SIZE + OBJECT_MAX)) {
+            *ret_offset = (uint32_t)offset;
+            *ret_length = (uint32_t)length;
+            r = 0;
+        }
+    }
+    sqlite3_reset(c->find);
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}
+
+static char *column_dup(sqlite3_stmt *stmt, int i)
+{
+    const char *text = (const char *)sqlite3_column_text(stmt, i);
+    return strdup(text ? text : "");
+}
+
+static int read_info(sqlite3_stmt *stmt, BackupInfo *b)
+{
+    *b = (BackupInfo){
+        .ordinal = (uint64_t)sqlite3_column_int64(stmt, 0),
+        .id = column_dup(stmt, 2),
+        .collection = column_dup(stmt, 3),
+        .timestamp = sqlite3_column_int64(stmt, 4),
+        .latest_name = column_dup(stmt, 5),
+        .archive_name = column_dup(stmt, 6),
+        .partial = sqlite3_column_int(stmt, 7) != 0,
+        .size_bytes = (uint64_t)sqlite3_column_int64(stmt, 8),
+        .record_count = (uint64_t)sqlite3_column_int64(stmt, 9),
+        .file_count = (uint64_t)sqlite3_column_int64(stmt, 10),
+        .table_count = (uint64_t)sqlite3_column_int64(stmt, 11),
+        .bytes_new = (uint64_t)sqlite3_column_int64(stmt, 12),
+        .entries = (uint64_t)sqlite3_column_int64(stmt, 14),
+    };
+    bool sound = b->id && b->collection && b->latest_name && b->archive_name &&
+                 column_id(stmt, 1, &b->manifest_sha256) && column_id(stmt, 13, &b->root);
+    if (!sound)
+        backup_info_release(b);
+    return sound ? 0 : -EIO;
+}
+
+/* Step through `sql`, handing each row to `row`. */
+static int for_each(Catalogue *c, const char *sql, int (*row)(void *ctx, sqlite3_stmt *stmt),
+                    void *ctx)
+{
+    pthread_mutex_lock(&c->lock);
+    sqlite3_stmt *stmt = NULL;
+    int r = sqlite3_prepare_v2(c->db, sql, -1, &stmt, NULL) == SQLITE_OK ? 0 : -EIO, code;
+    while (r == 0 && (code = sqlite3_step(stmt)) != SQLITE_DONE)
+        r = code == SQLITE_ROW ? row(ctx, stmt) : -EIO;
+    sqlite3_finalize(stmt);
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}
+
+typedef struct Visit {
+    int (*manifest)(void *ctx, BackupInfo *info);
+    int (*event)(void *ctx, const char *name, const Event *event);
+    int (*pack)(void *ctx, const ObjectId *sha256);
+    void *ctx;
+} Visit;
+
+static int manifest_row(void *ctx, sqlite3_stmt *stmt)
+{
+    Visit *v = ctx;
+    BackupInfo info;
+    int r = read_info(stmt, &info);
+    return r < 0 ? r : v->manifest(v->ctx, &info);
+}
+
+int catalogue_manifests(Catalogue *c, int (*visit)(void *ctx, BackupInfo *info), void *ctx)
+{
+    Visit v = {.manifest = visit, .ctx = ctx};
+    return for_each(c,
+                    "SELECT ordinal, sha256, backup_id, collection, timestamp, latest_name,"
+                    " archive_name, partial, size_bytes, record_count, file_count, table_count,"
+                    " bytes_new, root, entries FROM manifests ORDER BY ordinal",
+                    manifest_row, &v);
+}
+
+static int event_row(void *ctx, sqlite3_stmt *stmt)
+{
+    Visit *v = ctx;
+    const char *name = (const char *)sqlite3_column_text(stmt, 0);
+    const char *type = (const char *)sqlite3_column_text(stmt, 1);
+    if (!name || !type)
+        return -EIO;
+    Event event = {.type = event_type_parse(type),
+                   .ordinal = (uint64_t)sqlite3_column_int64(stmt, 2)};
+    return v->event(v->ctx, name, &event);
+}
+
+int catalogue_events(Catalogue *c, int (*visit)(void *ctx, const char *name, const Event *event),
+                     void *ctx)
+{
+    Visit v = {.event = visit, .ctx = ctx};
+    return for_each(c, "SELECT name, type, ordinal FROM events ORDER BY name", event_row, &v);
+}
+
+static int pack_row(void *ctx, sqlite3_stmt *stmt)
+{
+    Visit *v = ctx;
+    ObjectId sha256;
+    return column_id(stmt, 0, &sha256) ? v->pack(v->ctx, &sha256) : -EIO;
+}
+
+int catalogue_packs(Catalogue *c, int (*visit)(void *ctx, const ObjectId *sha256), void *ctx)
+{
+    Visit v = {.pack = visit, .ctx = ctx};
+    return for_each(c, "SELECT sha256 FROM packs", pack_row, &v);
+}
+
+int catalogue_begin(Catalogue *c, Error *e)
+{
+    pthread_mutex_lock(&c->lock);
+    int r = run(c, "BEGIN IMMEDIATE", e);
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}
+
+int catalogue_commit(Catalogue *c, Error *e)
+{
+    pthread_mutex_lock(&c->lock);
+    int r = run(c, "COMMIT", e);
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}
+
+void catalogue_rollback(Catalogue *c)
+{
+    pthread_mutex_lock(&c->lock);
+    run(c, "ROLLBACK", NULL);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static int add_chunks(Catalogue *c, sqlite3_int64 pack, const PackIndex *index, Error *e)
+{
+    int r = 0;
+    if (!c->add_chunk)
+        r = prepare(c, "INSERT OR REPLACE INTO chunks VALUES (?1, ?2, ?3, ?4)", &c->add_chunk, e);
+    for (size_t i = 0; r == 0 && i < index->n; i++) {
+        const PackEntry *p = &index->entries[i];
+        bind_id(c->add_chunk, 1, &p->id);
+        sqlite3_bind_int64(c->add_chunk, 2, pack);
+        sqlite3_bind_int64(c->add_chunk, 3, p->offset);
+        sqlite3_bind_int64(c->add_chunk, 4, (sqlite3_int64)PACK_RECORD_SIZE + p->stored_len);
+        if (sqlite3_step(c->add_chunk) != SQLITE_DONE)
+            r = failed(c, e);
+        sqlite3_reset(c->add_chunk);
+    }
+    return r;
+}
+
+int catalogue_add_pack(Catalogue *c, const ObjectId *sha256, uint64_t size, const PackIndex *index,
+                       Error *e)
+{
+    sqlite3_stmt *stmt;
+    pthread_mutex_lock(&c->lock);
+    int r = prepare(c, "INSERT INTO packs (sha256, size) VALUES (?1, ?2)", &stmt, e);
+    if (r == 0) {
+        bind_id(stmt, 1, sha256);
+        sqlite3_bind_int64(stmt, 2, (sqlite3_int64)size);
+        r = step_done(c, stmt, e);
+    }
+    if (r == 0)
+        r = add_chunks(c, sqlite3_last_insert_rowid(c->db), index, e);
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}
+
+/* Run `sql` with an id bound to ?1. */
+static int run_with_id(Catalogue *c, const char *sql, const ObjectId *id, Error *e)
+{
+    sqlite3_stmt *stmt;
+    int r = prepare(c, sql, &stmt, e);
+    if (r < 0)
+        return r;
+    bind_id(stmt, 1, id);
+    return step_done(c, stmt, e);
+}
+
+int catalogue_remove_pack(Catalogue *c, const ObjectId *sha256, Error *e)
+{
+    pthread_mutex_lock(&c->lock);
+    int r = run_with_id(c,
+                        "DELETE FROM chunks WHERE pack ="
+                        " (SELECT pack FROM packs WHERE sha256 = ?1)",
+                        sha256, e);
+    if (r == 0)
+        r = run_with_id(c, "DELETE FROM packs WHERE sha256 = ?1", sha256, e);
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}
+
+static int add_backup_row(Catalogue *c, const Manifest *m, Error *e)
+{
+    const BackupInfo *b = &m->info;
+    char path[MANIFEST_NAME_SIZE];
+    manifest_name(b, path);
+    json_t *map = manifest_metadata(m);
+    _cleanup_free_ char *metadata = json_dumps(map, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(map);
+    const char *slash = strchr(b->collection, '/');
+    sqlite3_stmt *stmt;
+    int r = prepare(c,
+                    "INSERT OR REPLACE INTO backups SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
+                    " 'local', ?10, ?11 WHERE NOT EXISTS"
+                    " (SELECT 1 FROM events WHERE type = 'deleted' AND ordinal = ?12)",
+                    &stmt, e);
+    if (r < 0)
+        return r;
+    sqlite3_bind_text(stmt, 1, b->id, -1, SQLITE_STATIC);
+    sqlite3_bind_text(stmt, 2, b->collection, (int)(slash - b->collection), SQLITE_STATIC);
+    sqlite3_bind_text(stmt, 3, slash + 1, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(stmt, 4, b->timestamp);
+    sqlite3_bind_int64(stmt, 5, (sqlite3_int64)b->size_bytes);
+    sqlite3_bind_int64(stmt, 6, (sqlite3_int64)b->record_count);
+    sqlite3_bind_int64(stmt, 7, (sqlite3_int64)b->file_count);
+    sqlite3_bind_int(stmt, 8, json_is_true(json_object_get(m->doc, "includes_files")));
+    sqlite3_bind_text(stmt, 9, path, -1, SQLITE_STATIC);
+    sqlite3_bind_text(stmt, 10, metadata, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(stmt, 11, json_integer_value(json_object_get(m->doc, "finished")));
+    sqlite3_bind_int64(stmt, 12, (sqlite3_int64)b->ordinal);
+    return step_done(c, stmt, e);
+}
+
+static int add_manifest_row(Catalogue *c, const BackupInfo *b, Error *e)
+{
+    sqlite3_stmt *stmt;
+    int r = prepare(c,
+                    "INSERT OR REPLACE INTO manifests VALUES"
+                    " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                    &stmt, e);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(stmt, 1, (sqlite3_int64)b->ordinal);
+    bind_id(stmt, 2, &b->manifest_sha256);
+    sqlite3_bind_text(stmt, 3, b->id, -1, SQLITE_STATIC);
+    sqlite3_bind_text(stmt, 4, b->collection, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(stmt, 5, b->timestamp);
+    sqlite3_bind_text(stmt, 6, b->latest_name, -1, SQLITE_STATIC);
+    sqlite3_bind_text(stmt, 7, b->archive_name, -1, SQLITE_STATIC);
+    sqlite3_bind_int(stmt, 8, b->partial);
+    sqlite3_bind_int64(stmt, 9, (sqlite3_int64)b->size_bytes);
+    sqlite3_bind_int64(stmt, 10, (sqlite3_int64)b->record_count);
+    sqlite3_bind_int64(stmt, 11, (sqlite3_int64)b->file_count);
+    sqlite3_bind_int64(stmt, 12, (sqlite3_int64)b->table_count);
+    sqlite3_bind_int64(stmt, 13, (sqlite3_int64)b->bytes_new);
+    bind_id(stmt, 14, &b->root);
+    sqlite3_bind_int64(stmt, 15, (sqlite3_int64)b->entries);
+    return step_done(c, stmt, e);
+}
+
+int catalogue_add_manifest(Catalogue *c, const Manifest *m, Error *e)
+{
+    pthread_mutex_lock(&c->lock);
+    int r = add_manifest_row(c, &m->info, e);
+    if (r == 0)
+        r = add_backup_row(c, m, e);
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}
+
+int catalogue_add_event(Catalogue *c, const char *name, const Event *event, Error *e)
+{
+    sqlite3_stmt *stmt;
+    pthread_mutex_lock(&c->lock);
+    int r = prepare(c, "INSERT OR REPLACE INTO events VALUES (?1, ?2, ?3)", &stmt, e);
+    if (r == 0) {
+        sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC);
+        sqlite3_bind_text(stmt, 2, event_type_name(event->type), -1, SQLITE_STATIC);
+        sqlite3_bind_int64(stmt, 3, (sqlite3_int64)event->ordinal);
+        r = step_done(c, stmt, e);
+    }
+    if (r == 0 && event->type == EVENT_DELETED &&
+        (r = prepare(c,
+                     "DELETE FROM backups WHERE backup_id ="
+                     " (SELECT backup_id FROM manifests WHERE ordinal = ?1)",
+                     &stmt, e)) == 0) {
+        sqlite3_bind_int64(stmt, 1, (sqlite3_int64)event->ordinal);
+        r = step_done(c, stmt, e);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}
+
+int catalogue_ledger_get(Catalogue *c, const ObjectId *sha256, int64_t *ret_time)
+{
+    sqlite3_stmt *stmt;
+    pthread_mutex_lock(&c->lock);
+    int r = prepare(c, "SELECT read_at FROM ledger WHERE sha256 = ?1", &stmt, NULL);
+    if (r == 0) {
+        bind_id(stmt, 1, sha256);
+        *ret_time = sqlite3_step(stmt) == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
+        sqlite3_finalize(stmt);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}
+
+int catalogue_ledger_set(Catalogue *c, const ObjectId *sha256, int64_t time, Error *e)
+{
+    sqlite3_stmt *stmt;
+    pthread_mutex_lock(&c->lock);
+    int r = prepare(c, "INSERT OR REPLACE INTO ledger VALUES (?1, ?2)", &stmt, e);
+    if (r == 0) {
+        bind_id(stmt, 1, sha256);
+        sqlite3_bind_int64(stmt, 2, time);
+        r = step_done(c, stmt, e);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}

@@ -1,0 +1,46 @@
+/* Catalogue: metadata.db, the index of a store, derived from packs, manifests and events.
+ * docs/format.md, "Catalogue". Thread-safe. */
+#pragma once
+
+#include "store/event.h"
+#include "store/manifest.h"
+#include "store/pack.h"
+
+typedef struct Catalogue Catalogue;
+
+typedef enum CatalogueMode {
+    CATALOGUE_READ,  /* as it is; works on a read-only medium */
+    CATALOGUE_WRITE, /* one that can't be used is replaced by an empty one */
+    CATALOGUE_NEW,   /* always replaced by an empty one */
+} CatalogueMode;
+
+/* Open `dir`/metadata.db. CATALOGUE_READ fails with -ENOENT or -EBADMSG when there is none that can
+ * be used: unreadable, damaged, or of another store. The writing modes need the store's lock. */
+int catalogue_open(const char *dir, const char *store_id, CatalogueMode mode,
+                   Catalogue **ret_catalogue, Error *e);
+void catalogue_free(Catalogue *c); /* NULL is allowed */
+
+/* Where an object lies. -ENOENT when unknown; -EIO when the catalogue is damaged. */
+int catalogue_find(Catalogue *c, const ObjectId *id, ObjectId *ret_pack, uint32_t *ret_offset,
+                   uint32_t *ret_length);
+
+/* Call `visit` for every row; nonzero stops and is returned. `info` is the callee's to keep or to
+ * release. `deleted` and `verified` events are not applied. */
+int catalogue_manifests(Catalogue *c, int (*visit)(void *ctx, BackupInfo *info), void *ctx);
+int catalogue_events(Catalogue *c, int (*visit)(void *ctx, const char *name, const Event *event),
+                     void *ctx);
+int catalogue_packs(Catalogue *c, int (*visit)(void *ctx, const ObjectId *sha256), void *ctx);
+
+/* Changes, between begin and commit or rollback. Only on a writable one. */
+int catalogue_begin(Catalogue *c, Error *e);
+int catalogue_commit(Catalogue *c, Error *e);
+void catalogue_rollback(Catalogue *c);
+int catalogue_add_pack(Catalogue *c, const ObjectId *sha256, uint64_t size, const PackIndex *index,
+                       Error *e);
+int catalogue_remove_pack(Catalogue *c, const ObjectId *sha256, Error *e);
+int catalogue_add_manifest(Catalogue *c, const Manifest *m, Error *e);
+/* Also takes a deleted backup out of the table `backups`. */
+int catalogue_add_event(Catalogue *c, const char *name, const Event *event, Error *e);
+/* When verify last read a pack in full; 0 for never. Seconds since 1970. */
+int catalogue_ledger_get(Catalogue *c, const ObjectId *sha256, int64_t *ret_time);
+int catalogue_ledger_set(Catalogue *c, const ObjectId *sha256, int64_t time, Error *e);

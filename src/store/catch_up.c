@@ -1,0 +1,122 @@
+/* Bringing the catalogue up to date: what a writer does first, and what reindex does from nothing. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "store/store_private.h"
+#include "util/cleanup.h"
+
+static int learn_packs(Store *s, Catalogue *c, const Lists *l, Error *e)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < l->n_extra_packs; i++)
+        r = catalogue_remove_pack(c, &l->extra_packs[i], e);
+    for (size_t i = 0; r == 0 && i < l->n_packs; i++) {
+        _cleanup_(pack_index_release) PackIndex x = {0};
+        uint64_t size;
+        if (l->packs[i].in_catalogue)
+            continue;
+        r = packset_load_index(s->packs, &l->packs[i].sha256, &x, &size, e);
+        if (r == 0)
+            r = catalogue_add_pack(c, &l->packs[i].sha256, size, &x, e);
+        else if (r == -EBADMSG || r == -EIO || r == -ENOENT)
+            r = 0; /* nothing in it can be used; verify reports it */
+    }
+    return r;
+}
+
+static int learn_lists(Store *s, Catalogue *c, const Lists *l, Error *e)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < l->n_manifests; i++) {
+        const ListedManifest *m = &l->manifests[i];
+        Manifest *loaded = NULL;
+        if (m->in_catalogue || m->damaged)
+            continue;
+        r = manifest_load(s->backend, m->ordinal, &m->sha256, &loaded, e);
+        if (r == 0)
+            r = catalogue_add_manifest(c, loaded, e);
+        manifest_free(loaded);
+    }
+    for (size_t i = 0; r == 0 && i < l->n_events; i++) {
+        char name[EVENT_NAME_SIZE];
+        if (l->events[i].in_catalogue || l->events[i].damaged)
+            continue;
+        listed_event_name(&l->events[i], name);
+        r = catalogue_add_event(c, name, &l->events[i].event, e);
+    }
+    return r;
+}
+
+static bool is_current(const Lists *l)
+{
+    for (size_t i = 0; i < l->n_packs; i++)
+        if (!l->packs[i].in_catalogue)
+            return false;
+    for (size_t i = 0; i < l->n_manifests; i++)
+        if (!l->manifests[i].in_catalogue && !l->manifests[i].damaged)
+            return false;
+    for (size_t i = 0; i < l->n_events; i++)
+        if (!l->events[i].in_catalogue && !l->events[i].damaged)
+            return false;
+    return l->n_extra_packs == 0;
+}
+
+static int update(Store *s, Catalogue *c, const Lists *l, Error *e)
+{
+    int r = catalogue_begin(c, e);
+    if (r < 0)
+        return r;
+    r = learn_packs(s, c, l, e);
+    if (r == 0)
+        r = learn_lists(s, c, l, e);
+    if (r == 0)
+        r = catalogue_commit(c, e);
+    if (r < 0)
+        catalogue_rollback(c);
+    return r;
+}
+
+int store_catch_up(Store *s, bool from_scratch, Error *e)
+{
+    Catalogue *c = NULL;
+    pthread_rwlock_wrlock(&s->lock);
+    catalogue_free(s->catalogue);
+    s->catalogue = NULL;
+    int r = 0;
+    for (CatalogueMode mode = from_scratch ? CATALOGUE_NEW : CATALOGUE_WRITE;;
+         mode = CATALOGUE_NEW) {
+        _cleanup_(lists_release) Lists l = {0};
+        r = catalogue_open(s->path, s->config.store_id, mode, &c, e);
+        if (r == 0)
+            r = lists_read(s->backend, s->packs, c, &l, e);
+        bool unusable = l.catalogue_failed || l.extra_lists;
+        if (r == 0 && !unusable && !is_current(&l)) {
+            r = update(s, c, &l, e);
+            unusable = r == -EIO;
+        }
+        if (!unusable || mode == CATALOGUE_NEW)
+            break;
+        /* Damaged, or it knows what is not there: nothing in it is to be trusted. */
+        catalogue_free(c);
+        c = NULL;
+    }
+    if (r < 0)
+        catalogue_free(c);
+    else
+        s->catalogue = c;
+    pthread_rwlock_unlock(&s->lock);
+    return r < 0 ? r : store_refresh(s, e);
+}
+
+int store_reindex(Store *s, double lock_wait, Error *e)
+{
+    Lock *lock;
+    int r = s->backend->ops->check_writable(s->backend, e);
+    if (r == 0)
+        r = lock_acquire(s->path, lock_wait, NULL, NULL, NULL, &lock, e);
+    if (r < 0)
+        return r;
+    r = store_catch_up(s, true, e);
+    lock_release(lock);
+    return r;
+}

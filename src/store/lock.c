@@ -1,0 +1,111 @@
+#include "store/lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <string.h>
+
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/io.h"
+
+#define POLL_SECONDS 0.1
+
+struct Lock {
+    int fd;
+};
+
+/* "host db1, pid 4711, since 2026-01-15T14:30:45Z"; a text for people in any case. */
+static void describe_holder(int fd, char out[256])
+{
+    char text[1024];
+    ssize_t n = io_pread_full(fd, text, sizeof(text), 0);
+    json_t *doc = n > 0 ? json_loadb(text, (size_t)n, 0, NULL) : NULL;
+    const char *host = "?", *program = "?";
+    json_int_t pid = 0, since = 0;
+    if (json_unpack(doc, "{s:s, s:I, s:I, s:s}", "host", &host, "pid", &pid, "since", &since,
+                    "program", &program) == 0) {
+        char when[CLOCK_ISO_SIZE];
+        clock_format_iso(since, when);
+        snprintf(out, 256, "%.60s on host %.80s, pid %lld, since %s", program, host, (long long)pid,
+                 when);
+    } else {
+        snprintf(out, 256, "another writer");
+    }
+    json_decref(doc);
+}
+
+static void sign(int fd)
+{
+    char host[HOST_NAME_MAX + 1] = "?";
+    gethostname(host, sizeof(host) - 1);
+    char text[512];
+    int n = snprintf(text, sizeof(text),
+                     "{\"host\": \"%.200s\", \"pid\": %d, \"since\": %lld, \"program\": \"%.60s\"}\n",
+                     host, (int)getpid(), (long long)clock_now(), program_invocation_short_name);
+    /* Only a message for others: that it could not be written is no reason to fail. */
+    if (ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0)
+        (void)!io_write_all(fd, text, (size_t)n);
+}
+
+static int try_lock(int fd)
+{
+    struct flock f = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd, F_OFD_SETLK, &f) == 0)
+        return 0;
+    return errno == EACCES ? -EAGAIN : -errno;
+}
+
+int lock_acquire(const char *dir, double wait, const atomic_bool *cancel,
+                 void (*on_wait)(void *ctx, const char *holder), void *ctx, Lock **ret_lock,
+                 Error *e)
+{
+    char path[PATH_MAX], holder[256];
+    if (snprintf(path, sizeof(path), "%s/lock", dir) >= (int)sizeof(path))
+        return error_set(e, ENAMETOOLONG, "the store's path is too long");
+    _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        int r = error_errno(e, errno, "cannot lock the store: %s", path);
+        error_hint(e, "writing needs a writable store directory and the right to it");
+        return r;
+    }
+    double deadline = clock_monotonic() + wait;
+    for (bool waiting = false;; waiting = true) {
+        int r = try_lock(fd);
+        if (r == 0)
+            break;
+        if (r != -EAGAIN)
+            return error_errno(e, -r, "cannot lock the store: %s", path);
+        describe_holder(fd, holder);
+        if (clock_monotonic() >= deadline) {
+            r = error_set(e, EAGAIN, "the store is locked by %s", holder);
+            error_hint(e, "wait until it is done, or let --lock-wait wait longer");
+            error_exit_code(e, BK_EXIT_LOCKED);
+            return r;
+        }
+        if (!waiting && on_wait)
+            on_wait(ctx, holder);
+        if (cancel && atomic_load(cancel)) {
+            r = error_set(e, EINTR, "interrupted while waiting for %s", holder);
+            error_exit_code(e, BK_EXIT_INTERRUPTED);
+            return r;
+        }
+        usleep((useconds_t)(POLL_SECONDS * 1e6));
+    }
+    Lock *l = malloc(sizeof(*l));
+    if (!l)
+        return error_oom(e);
+    sign(fd);
+    l->fd = take_fd(&fd);
+    *ret_lock = l;
+    return 0;
+}
+
+void lock_release(Lock *l)
+{
+    if (!l)
+        return;
+    close(l->fd);
+    free(l);
+}

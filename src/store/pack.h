@@ -1,0 +1,80 @@
+/* Packs: immutable files of records with an index at the end. docs/format.md, "Packs". */
+#pragma once
+
+#include "chunk/codec.h"
+#include "store/backend.h"
+#include "store/object.h"
+
+#define PACK_HEADER_SIZE  32
+#define PACK_RECORD_SIZE  88 /* a record's header; the stored bytes follow */
+#define PACK_INDEX_SIZE   60 /* one record in the index */
+#define PACK_TRAILER_SIZE 48
+#define PACK_FULL         (64u << 20) /* a writer closes a pack whose records reach this */
+#define PACK_MAX          (128u << 20)
+#define PACK_NAME_SIZE    80 /* "packs/hh/<64 hex>.pack" and zero */
+
+typedef enum PackKind {
+    PACK_DATA = 1,
+    PACK_NODES = 2,
+} PackKind;
+
+typedef struct PackEntry {
+    ObjectId id;
+    uint32_t offset;     /* of the record in the pack */
+    uint32_t stored_len; /* without the record's header */
+    uint32_t plain_len;
+    uint8_t type, encoding, depth;
+    uint32_t sketch[3];
+} PackEntry;
+
+typedef struct PackIndex {
+    size_t n;
+    PackEntry *entries; /* by rising offset; owned */
+    size_t n_bases;
+    ObjectId *bases; /* of the delta records, in their order; owned */
+} PackIndex;
+void pack_index_release(PackIndex *x);
+
+/* The pack's path in the store. */
+void pack_name(const ObjectId *sha256, char out[PACK_NAME_SIZE]);
+
+/* Read and check header, trailer and index; not the records. -EBADMSG with a message. */
+int pack_read_index(Backend *b, BackendFile *f, PackIndex *ret_index, Error *e);
+
+/* Build the index from the records themselves, for a pack whose own index is damaged. What is no
+ * sound record is skipped; `ret_bad` (may be NULL) counts the bytes skipped. */
+int pack_scan(Backend *b, BackendFile *f, PackIndex *ret_index, uint64_t *ret_bad, Error *e);
+
+/* One record, checked as far as that goes without decompressing. Pointers into the bytes given. */
+typedef struct PackRecord {
+    PackEntry entry; /* offset and sketch are 0 */
+    ObjectId base;
+    const uint8_t *stored;
+} PackRecord;
+
+/* `bytes` starts with a record and may hold more than it. -EBADMSG with a message. */
+int pack_parse_record(const void *bytes, size_t len, PackRecord *ret_record, Error *e);
+
+/* Decode a parsed record and check that the bytes have its id. -EBADMSG when they have not. */
+int pack_decode(Codec *c, const PackRecord *r, Object **ret_object, Error *e);
+
+/* Writing. One thread at a time, but pack_writer_read may run beside. */
+typedef struct PackWriter PackWriter;
+
+int pack_writer_new(Backend *b, PackKind kind, PackWriter **ret_writer, Error *e);
+
+/* Append a record; `base` NULL but for deltas, `sketch` (three values) may be NULL. */
+int pack_writer_add(PackWriter *w, const PackEntry *entry, const ObjectId *base, const void *stored,
+                    uint32_t *ret_offset, Error *e);
+uint64_t pack_writer_size(const PackWriter *w);
+
+/* Read back the record at `offset`, header included. */
+int pack_writer_read(PackWriter *w, uint32_t offset, void *data, size_t len, Error *e);
+
+/* Append index and trailer; the pack's name is fixed then. */
+int pack_writer_seal(PackWriter *w, ObjectId *ret_sha256, Error *e);
+const PackIndex *pack_writer_index(const PackWriter *w);
+
+/* Sync and give the sealed pack its name. */
+int pack_writer_publish(PackWriter *w, Error *e);
+void pack_writer_free(PackWriter *w); /* discards what was not published; NULL is allowed */

@@ -1,0 +1,246 @@
+#include "tree/rope.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/types.h>
+
+#include "tree/rope_node.h"
+#include "util/cleanup.h"
+
+void rope_release(Rope *r)
+{
+    if (!r)
+        return;
+    buf_release(&r->node);
+    *r = ROPE_INIT;
+}
+
+int rope_copy(const Rope *from, Rope *ret_copy)
+{
+    Rope r = *from;
+    r.node = BUF_INIT;
+    if (buf_add(&r.node, from->node.data, from->node.len) < 0)
+        return -ENOMEM;
+    *ret_copy = r;
+    return 0;
+}
+
+static int bad(Error *e)
+{
+    return error_set(e, EBADMSG, "damaged rope node");
+}
+
+int rope_node_open(const void *data, size_t len, RopeNode *ret_node, Error *e)
+{
+    RopeNode node = {.c = cursor_init(data, len)};
+    uint8_t version = cursor_u8(&node.c);
+    node.height = cursor_u8(&node.c);
+    uint64_t n = cursor_varint(&node.c);
+    node.length = cursor_varint(&node.c);
+    /* An entry takes at least three bytes: a count beyond that is not even tried. */
+    if (node.c.failed || version != ROPE_VERSION || node.height > ROPE_MAX_HEIGHT ||
+        n > ROPE_MAX_ENTRIES || n > cursor_left(&node.c) / 3 || node.length > INT64_MAX ||
+        (n == 0) != (node.length == 0))
+        return bad(e);
+    node.n = (uint32_t)n;
+    *ret_node = node;
+    return 0;
+}
+
+int rope_node_next(RopeNode *node, RopeEntry *ret_entry, Error *e)
+{
+    uint8_t kind = cursor_u8(&node->c);
+    RopeEntry entry = {.kind = kind, .length = cursor_varint(&node->c)};
+    uint64_t max = kind == ROPE_OBJECT    ? OBJECT_MAX
+                   : kind == ROPE_LITERAL ? ROPE_MAX_LITERAL
+                   : kind == ROPE_NODE    ? INT64_MAX
+                                          : 0;
+    if (node->c.failed || entry.length < 1 || entry.length > max ||
+        (kind == ROPE_NODE && node->height == 0))
+        return bad(e);
+    const uint8_t *p = cursor_bytes(&node->c, kind == ROPE_LITERAL ? entry.length : ID_SIZE);
+    if (!p)
+        return bad(e);
+    if (kind == ROPE_LITERAL)
+        entry.literal = p;
+    else
+        memcpy(entry.id.b, p, ID_SIZE);
+    node->n--;
+    *ret_entry = entry;
+    return 0;
+}
+
+int rope_node_check(const void *data, size_t len, uint64_t *ret_length, unsigned *ret_height,
+                    uint32_t *ret_n, Error *e)
+{
+    RopeNode node;
+    RopeEntry entry;
+    int r = rope_node_open(data, len, &node, e);
+    if (r < 0)
+        return r;
+    uint32_t n = node.n;
+    uint64_t sum = 0;
+    while (node.n > 0) {
+        r = rope_node_next(&node, &entry, e);
+        if (r < 0)
+            return r;
+        if (__builtin_add_overflow(sum, entry.length, &sum))
+            return bad(e);
+    }
+    if (sum != node.length || cursor_left(&node.c))
+        return bad(e);
+    *ret_length = sum;
+    *ret_height = node.height;
+    *ret_n = n;
+    return 0;
+}
+
+void rope_leaf_release(RopeLeaf *l)
+{
+    object_unref(l->holder);
+    *l = (RopeLeaf){0};
+}
+
+/* The entry of `node` that holds `offset` (relative to the node), which becomes relative to it. */
+static int find_entry(RopeNode *node, uint64_t *offset, RopeEntry *ret_entry, Error *e)
+{
+    while (node->n > 0) {
+        int r = rope_node_next(node, ret_entry, e);
+        if (r < 0)
+            return r;
+        if (*offset < ret_entry->length)
+            return 0;
+        *offset -= ret_entry->length;
+    }
+    return bad(e); /* the entries are shorter than the node says */
+}
+
+/* Fetch a child and check that it is what its parent says. */
+static int open_child(ObjectSource *s, const RopeEntry *entry, unsigned parent_height,
+                      Object **ret_object, RopeNode *ret_node, Error *e)
+{
+    Object *o;
+    int r = object_get(s, &entry->id, &o, e);
+    if (r < 0)
+        return r;
+    r = rope_node_open(o->data, o->len, ret_node, e);
+    if (r == 0 && (ret_node->height >= parent_height || ret_node->length != entry->length))
+        r = bad(e);
+    if (r < 0) {
+        object_unref(o);
+        return r;
+    }
+    *ret_object = o;
+    return 0;
+}
+
+int rope_find(ObjectSource *s, const void *root, size_t root_len, uint64_t offset,
+              RopeLeaf *ret_leaf, Error *e)
+{
+    RopeNode node;
+    RopeEntry entry;
+    Object *holder = NULL;
+    uint64_t rest = offset;
+    int r = rope_node_open(root, root_len, &node, e);
+    if (r == 0 && offset >= node.length)
+        return error_set(e, ERANGE, "offset past the end");
+    while (r == 0) {
+        r = find_entry(&node, &rest, &entry, e);
+        if (r < 0 || entry.kind != ROPE_NODE)
+            break;
+        Object *child = NULL;
+        r = open_child(s, &entry, node.height, &child, &node, e);
+        object_unref(holder);
+        holder = child;
+    }
+    if (r < 0) {
+        object_unref(holder);
+        return r;
+    }
+    *ret_leaf = (RopeLeaf){.start = offset - rest,
+                           .len = (uint32_t)entry.length,
+                           .is_literal = entry.kind == ROPE_LITERAL,
+                           .id = entry.id,
+                           .holder = holder,
+                           .literal = entry.literal};
+    return 0;
+}
+
+/* Copy from one leaf, `skip` bytes into it. */
+static int read_leaf(ObjectSource *s, const RopeLeaf *leaf, uint64_t skip, uint8_t *out, size_t n,
+                     Error *e)
+{
+    if (leaf->is_literal) {
+        memcpy(out, leaf->literal + skip, n);
+        return 0;
+    }
+    Object *o;
+    int r = object_get(s, &leaf->id, &o, e);
+    if (r < 0)
+        return r;
+    if (o->len == leaf->len)
+        memcpy(out, o->data + skip, n);
+    else
+        r = bad(e);
+    object_unref(o);
+    return r;
+}
+
+ssize_t rope_read(ObjectSource *s, const void *root, size_t root_len, uint64_t offset, void *data,
+                  size_t len, Error *e)
+{
+    size_t done = 0;
+    while (done < len) {
+        _cleanup_(rope_leaf_release) RopeLeaf leaf = {0};
+        int r = rope_find(s, root, root_len, offset + done, &leaf, e);
+        if (r == -ERANGE) {
+            error_release(e);
+            break;
+        }
+        if (r < 0)
+            return r;
+        uint64_t skip = offset + done - leaf.start;
+        size_t n = leaf.len - skip < len - done ? (size_t)(leaf.len - skip) : len - done;
+        r = read_leaf(s, &leaf, skip, (uint8_t *)data + done, n, e);
+        if (r < 0)
+            return r;
+        done += n;
+    }
+    return (ssize_t)done;
+}
+
+static int walk_node(ObjectSource *s, RopeNode *node,
+                     int (*visit)(void *ctx, const RopeVisit *v), void *ctx, Error *e)
+{
+    RopeEntry entry;
+    while (node->n > 0) {
+        int r = rope_node_next(node, &entry, e);
+        if (r < 0)
+            return r;
+        if (entry.kind == ROPE_LITERAL)
+            continue;
+        RopeVisit v = {.id = entry.id, .is_node = entry.kind == ROPE_NODE, .len = entry.length};
+        r = visit(ctx, &v);
+        if (r < 0)
+            return r;
+        if (r > 0 || !v.is_node)
+            continue;
+        Object *o = NULL;
+        RopeNode child;
+        r = open_child(s, &entry, node->height, &o, &child, e);
+        if (r == 0)
+            r = walk_node(s, &child, visit, ctx, e); /* heights fall: at most 32 deep */
+        object_unref(o);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int rope_walk(ObjectSource *s, const void *root, size_t root_len,
+              int (*visit)(void *ctx, const RopeVisit *v), void *ctx, Error *e)
+{
+    RopeNode node;
+    int r = rope_node_open(root, root_len, &node, e);
+    return r < 0 ? r : walk_node(s, &node, visit, ctx, e);
+}

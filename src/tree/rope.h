@@ -1,0 +1,75 @@
+/* Rope: how a file's bytes are arranged. A rope is a list of entries: object references, short
+ * literals, and references to other ropes. Lists longer than one node are cut content-defined into
+ * a tree, so that unchanged stretches are shared. format.md, "Ropes". */
+#pragma once
+
+#include "store/object.h"
+#include "store/writer.h"
+#include "util/buf.h"
+
+/* A rope in memory: its root node's bytes. Small ones travel inside a directory entry, larger ones
+ * by reference. */
+typedef struct Rope {
+    uint64_t length; /* plain bytes of the file */
+    Buf node;        /* encoded root node, owned */
+    uint32_t n;      /* entries in the root node */
+    unsigned height; /* 0 when no entry refers to another node */
+} Rope;
+
+#define ROPE_INIT ((Rope){0})
+void rope_release(Rope *r);
+int rope_copy(const Rope *from, Rope *ret_copy);
+
+/* Builds a rope by appending. Not thread-safe. */
+typedef struct RopeBuilder RopeBuilder;
+int rope_builder_new(StoreWriter *w, RopeBuilder **ret_builder);
+void rope_builder_free(RopeBuilder *b);
+
+/* Append `len` bytes that stand in the rope itself: for headers, trailers, scripts between table
+ * data. Any length; long ones become objects. Neighbouring literals are joined. */
+int rope_builder_literal(RopeBuilder *b, const void *data, size_t len, Error *e);
+
+/* Append a whole object of `len` plain bytes. */
+int rope_builder_object(RopeBuilder *b, const ObjectId *id, uint32_t len, Error *e);
+
+/* Append all of another rope: its entries when they are few, a reference otherwise. */
+int rope_builder_rope(RopeBuilder *b, const Rope *r, Error *e);
+
+/* Finish; the builder starts anew. The caller releases the rope. */
+int rope_builder_finish(RopeBuilder *b, Rope *ret_rope, Error *e);
+
+/* Reading. `root` is an encoded node (rope_node bytes from a directory entry or Rope). */
+
+/* One leaf: `len` bytes at file offset `start`; either literal bytes or an object. */
+typedef struct RopeLeaf {
+    uint64_t start;
+    uint32_t len;
+    bool is_literal;
+    ObjectId id;      /* when not literal */
+    Object *holder;   /* keeps `literal` alive; unref with rope_leaf_release. May be NULL */
+    const uint8_t *literal;
+} RopeLeaf;
+void rope_leaf_release(RopeLeaf *l);
+
+/* The leaf that holds `offset`. -ERANGE at or past the end, -EBADMSG for a malformed node. */
+int rope_find(ObjectSource *s, const void *root, size_t root_len, uint64_t offset,
+              RopeLeaf *ret_leaf, Error *e);
+
+/* Read up to `len` bytes at `offset`; fewer only at the end. Bytes read or -errno. */
+ssize_t rope_read(ObjectSource *s, const void *root, size_t root_len, uint64_t offset, void *data,
+                  size_t len, Error *e);
+
+/* Visit every node and object the rope reaches, each as often as it is met. `visit` returns 0 to
+ * go on, 1 to skip what lies below (a node known already), or a negative errno to stop. Nodes are
+ * visited before what they hold; a node that can't be read is reported with `error` set. */
+typedef struct RopeVisit {
+    ObjectId id;
+    bool is_node;
+    uint64_t len;
+} RopeVisit;
+int rope_walk(ObjectSource *s, const void *root, size_t root_len,
+              int (*visit)(void *ctx, const RopeVisit *v), void *ctx, Error *e);
+
+/* Check and measure an encoded node without following it. -EBADMSG with a message. */
+int rope_node_check(const void *node, size_t len, uint64_t *ret_length, unsigned *ret_height,
+                    uint32_t *ret_n, Error *e);

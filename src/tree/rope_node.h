@@ -1,0 +1,38 @@
+/* The encoding of rope nodes, for rope.c (reading) and rope_builder.c (writing). */
+#pragma once
+
+#include "chunk/id.h"
+#include "util/buf.h"
+#include "util/error.h"
+
+#define ROPE_VERSION       1
+#define ROPE_MAX_HEIGHT    32
+#define ROPE_MAX_ENTRIES   65536
+#define ROPE_MAX_LITERAL   65536
+#define ROPE_INLINE_NODE   4096 /* bytes of a root node that still stands in its directory entry */
+
+typedef enum RopeKind {
+    ROPE_OBJECT = 1,
+    ROPE_LITERAL = 2,
+    ROPE_NODE = 3,
+} RopeKind;
+
+typedef struct RopeEntry {
+    RopeKind kind;
+    uint64_t length;
+    ObjectId id;            /* ROPE_OBJECT, ROPE_NODE */
+    const uint8_t *literal; /* ROPE_LITERAL; points into the node */
+} RopeEntry;
+
+/* A node being read, entry by entry. */
+typedef struct RopeNode {
+    Cursor c;
+    unsigned height;
+    uint32_t n;      /* entries not read yet */
+    uint64_t length; /* of the whole node */
+} RopeNode;
+
+/* -EBADMSG when this is no node. */
+int rope_node_open(const void *data, size_t len, RopeNode *ret_node, Error *e);
+/* -EBADMSG when malformed. Call at most `n` times. */
+int rope_node_next(RopeNode *node, RopeEntry *ret_entry, Error *e);

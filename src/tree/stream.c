@@ -1,0 +1,168 @@
+#include "tree/stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/cleanup.h"
+
+#define LITERAL_FILE 512 /* bytes: so little stands in the rope, without an object */
+#define WINDOW       16  /* chunks under way at once */
+#define STEP         (64u << 10) /* bytes looked at between two questions to the cutter */
+
+struct Stream {
+    StoreWriter *writer;
+    RopeBuilder *rope;
+    Cutter cutter;
+    CutRule rule;
+    Hasher *hasher;
+    Object *chunk; /* being filled; `len` counts what is in it; CUT_MAX bytes long */
+    uint64_t bytes;
+    PutTicket tickets[WINDOW]; /* a ring: submitted, in the order of the file */
+    uint32_t lengths[WINDOW];
+    size_t head, under_way;
+};
+
+int stream_new(StoreWriter *w, CutRule rule, Stream **ret_stream, Error *e)
+{
+    Stream *s = calloc(1, sizeof(*s));
+    if (!s)
+        return error_oom(e);
+    s->writer = w;
+    s->rule = rule;
+    cutter_init(&s->cutter, rule);
+    if (rope_builder_new(w, &s->rope) < 0 || hasher_new(&s->hasher) < 0) {
+        stream_free(s);
+        return error_oom(e);
+    }
+    *ret_stream = s;
+    return 0;
+}
+
+/* Wait for the oldest chunk and add it to the rope. */
+static int collect(Stream *s, Error *e)
+{
+    PutTicket *t = &s->tickets[s->head];
+    uint32_t len = s->lengths[s->head];
+    s->head = (s->head + 1) % WINDOW;
+    s->under_way--;
+    int r = writer_wait(s->writer, t, e);
+    return r < 0 ? r : rope_builder_object(s->rope, &t->id, len, e);
+}
+
+void stream_free(Stream *s)
+{
+    if (!s)
+        return;
+    while (s->under_way > 0) {
+        writer_wait(s->writer, &s->tickets[s->head], NULL);
+        s->head = (s->head + 1) % WINDOW;
+        s->under_way--;
+    }
+    object_unref(s->chunk);
+    hasher_free(s->hasher);
+    rope_builder_free(s->rope);
+    free(s);
+}
+
+static Object *new_chunk(void)
+{
+    Object *o = object_new(CUT_MAX);
+    if (o)
+        o->len = 0;
+    return o;
+}
+
+/* Send the first `n` bytes of the chunk off; the rest begins the next one. */
+static int submit(Stream *s, size_t n, Error *e)
+{
+    int r = 0;
+    if (s->under_way == WINDOW)
+        r = collect(s, e);
+    if (r < 0)
+        return r;
+    size_t rest = s->chunk->len - n;
+    Object *next = new_chunk();
+    if (!next)
+        return error_oom(e);
+    memcpy(next->data, s->chunk->data + n, rest);
+    next->len = (uint32_t)rest;
+
+    size_t i = (s->head + s->under_way) % WINDOW;
+    s->chunk->len = (uint32_t)n;
+    s->tickets[i] = (PutTicket){.object = s->chunk, .type = OBJECT_DATA};
+    s->lengths[i] = (uint32_t)n;
+    s->chunk = next;
+    r = writer_submit(s->writer, &s->tickets[i]);
+    if (r < 0) {
+        object_unref(s->tickets[i].object);
+        return error_set(e, EPIPE, "the store's writer has stopped");
+    }
+    s->under_way++;
+    return 0;
+}
+
+int stream_write(Stream *s, const void *data, size_t len, Error *e)
+{
+    const uint8_t *p = data;
+    if (!s->chunk && !(s->chunk = new_chunk()))
+        return error_oom(e);
+    if (hasher_add(s->hasher, data, len) < 0)
+        return error_oom(e);
+    s->bytes += len;
+    while (len > 0) {
+        size_t n = len < STEP ? len : STEP;
+        if (n > CUT_MAX - s->chunk->len)
+            n = CUT_MAX - s->chunk->len;
+        memcpy(s->chunk->data + s->chunk->len, p, n);
+        s->chunk->len += (uint32_t)n;
+        p += n;
+        len -= n;
+        size_t cut;
+        while ((cut = cutter_next(&s->cutter, s->chunk->data, s->chunk->len, 0)) > 0) {
+            int r = submit(s, cut, e);
+            if (r < 0)
+                return r;
+        }
+    }
+    return 0;
+}
+
+int stream_finish(Stream *s, Rope *ret_rope, ObjectId *ret_sha256, Error *e)
+{
+    int r = 0;
+    if (s->chunk && s->chunk->len > 0) {
+        if (s->bytes <= LITERAL_FILE) {
+            r = rope_builder_literal(s->rope, s->chunk->data, s->chunk->len, e);
+        } else {
+            size_t cut;
+            while (r == 0 && (cut = cutter_next(&s->cutter, s->chunk->data, s->chunk->len, 1)) > 0)
+                r = submit(s, cut, e);
+        }
+        s->chunk->len = 0;
+    }
+    while (r == 0 && s->under_way > 0)
+        r = collect(s, e);
+    ObjectId digest;
+    if (r == 0 && hasher_finish(s->hasher, &digest) < 0)
+        r = error_oom(e);
+    if (r == 0)
+        r = rope_builder_finish(s->rope, ret_rope, e);
+    if (r < 0)
+        return r;
+    if (ret_sha256)
+        *ret_sha256 = digest;
+    s->bytes = 0;
+    cutter_init(&s->cutter, s->rule);
+    return 0;
+}
+
+int stream_hash_extra(Stream *s, const void *data, size_t len, Error *e)
+{
+    return hasher_add(s->hasher, data, len) < 0 ? error_oom(e) : 0;
+}
+
+uint64_t stream_bytes(const Stream *s)
+{
+    return s->bytes;
+}

@@ -1,0 +1,58 @@
+/* DamageList: what a verify found wrong, and the files of the backups that it touches. */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "chunk/id.h"
+
+/* More touched files than this are counted, not listed. */
+#define DAMAGE_TOUCHES_MAX 1000
+
+typedef enum DamageKind {
+    DAMAGE_PACK,     /* a pack as a whole: its name, header, trailer, index */
+    DAMAGE_OBJECT,   /* one object; the pack it lies in is known */
+    DAMAGE_MISSING,  /* an object that is in no pack */
+    DAMAGE_MANIFEST, /* `file` is no sound manifest */
+    DAMAGE_EVENT,    /* `file` is no sound event */
+    DAMAGE_TREE,     /* a backup's directories or ropes contradict each other */
+} DamageKind;
+
+typedef struct DamageTouch {
+    size_t backup; /* position in the list of backups that was verified */
+    char *path;    /* of the file or directory in the backup; owned */
+} DamageTouch;
+
+typedef struct Damage {
+    DamageKind kind;
+    char *file; /* its path in the store: pack, manifest or event; NULL when not known; owned */
+    bool has_object;
+    ObjectId object;
+    char *message;        /* owned */
+    DamageTouch *touches; /* the first DAMAGE_TOUCHES_MAX; owned */
+    size_t n_touches;
+    uint64_t touched; /* how many there are */
+} Damage;
+
+typedef struct DamageList {
+    pthread_mutex_t lock;
+    Damage *items;
+    size_t n, capacity;
+} DamageList;
+
+void damage_list_init(DamageList *l);
+void damage_list_release(DamageList *l); /* NULL is allowed */
+
+/* Add a finding. `file` and `object` may be NULL. The same kind, file and object twice is one
+ * finding with the first message. 0 or -ENOMEM. Thread-safe. */
+int damage_add(DamageList *l, DamageKind kind, const char *file, const ObjectId *object,
+               const char *message);
+
+/* Note that the findings about `object` touch `path` of backup `backup`; the same file again is
+ * not counted again when it follows at once. 0 or -ENOMEM. Thread-safe. */
+int damage_touch(DamageList *l, const ObjectId *object, size_t backup, const char *path);
+
+/* "pack", "object", "missing", "manifest", "event", "tree": for JSON. */
+const char *damage_kind_name(DamageKind kind);

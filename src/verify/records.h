@@ -1,0 +1,18 @@
+/* Records: the manifests and events of a store, as files. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "store/backend.h"
+#include "verify/damage.h"
+
+typedef struct RecordCounts {
+    size_t manifests, events;
+} RecordCounts;
+
+/* Read every manifest and event: their bytes have the SHA-256 of their name, and they parse. What
+ * is wrong goes to `damage`, with the SHA-256 in the file's name as the object. -EINTR when
+ * `cancel` (may be NULL) becomes true. */
+int records_check(Backend *b, DamageList *damage, const atomic_bool *cancel,
+                  RecordCounts *ret_counts, Error *e);

@@ -1,0 +1,260 @@
+#include "verify/verify.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "verify/inventory.h"
+#include "verify/records.h"
+#include "verify/scrub.h"
+#include "verify/walk.h"
+
+typedef struct Verify {
+    Store *store;
+    const VerifyOptions *options;
+    VerifyResult *result;
+    Inventory *inventory;
+} Verify;
+
+void verify_result_free(VerifyResult *r)
+{
+    if (!r)
+        return;
+    damage_list_release(&r->damage);
+    backup_list_unref(r->backups);
+    free(r->selected);
+    free(r);
+}
+
+bool verify_touches(const VerifyResult *r, size_t i)
+{
+    for (size_t d = 0; d < r->damage.n; d++) {
+        const Damage *damage = &r->damage.items[d];
+        for (size_t t = 0; t < damage->n_touches; t++)
+            if (damage->touches[t].backup == i)
+                return true;
+        /* Not every touch was kept: it may be one of those. */
+        if (damage->touched > damage->n_touches && r->selected[i])
+            return true;
+    }
+    return false;
+}
+
+static void tell(const Verify *v, VerifyPhase phase, uint64_t done, uint64_t total)
+{
+    if (v->options->progress)
+        v->options->progress(v->options->ctx, phase, done, total);
+}
+
+static int select_backups(Verify *v, Error *e)
+{
+    VerifyResult *r = v->result;
+    const BackupInfo *only = NULL;
+    r->backups = store_backups(v->store);
+    r->selected = calloc(r->backups->n + 1, sizeof(*r->selected));
+    if (!r->selected)
+        return error_oom(e);
+    if (v->options->backup) {
+        int found = backup_list_find(r->backups, v->store, v->options->backup, &only, e);
+        if (found < 0)
+            return found;
+    }
+    for (size_t i = 0; i < r->backups->n; i++) {
+        const BackupInfo *b = &r->backups->items[i];
+        const char *collection = v->options->collection;
+        r->selected[i] = (!v->options->backup || b == only) &&
+                         (!collection || strcmp(b->collection, collection) == 0);
+        r->n_backups += r->selected[i];
+    }
+    if (r->n_backups || !v->options->collection)
+        return 0;
+    int failed = error_set(e, ENOENT, "no backup of collection %s", v->options->collection);
+    error_hint(e, "'bakfs-store list' shows the backups and their collections");
+    return failed;
+}
+
+static bool is_limited(const Verify *v)
+{
+    return v->options->backup || v->options->collection;
+}
+
+static int check_records(Verify *v, Error *e)
+{
+    VerifyResult *r = v->result;
+    RecordCounts counts;
+    int failed = records_check(store_backend(v->store), &r->damage, v->options->cancel, &counts, e);
+    if (failed < 0)
+        return failed;
+    r->n_manifests = counts.manifests;
+    r->n_events = counts.events;
+    for (size_t i = 0; i < r->backups->n; i++)
+        if (r->selected[i] &&
+            damage_touch(&r->damage, &r->backups->items[i].manifest_sha256, i, "/") < 0)
+            return error_oom(e);
+    return 0;
+}
+
+static void walk_progress(void *ctx, size_t done)
+{
+    const Verify *v = ctx;
+    tell(v, VERIFY_TREES, done, v->result->n_backups);
+}
+
+static int walk(Verify *v, DamageList *damage, Error *e)
+{
+    const WalkOptions o = {.backups = v->result->backups,
+                           .selected = v->result->selected,
+                           .cancel = v->options->cancel,
+                           .progress = walk_progress,
+                           .ctx = v};
+    return walk_backups(v->inventory, store_objects(v->store), &o, damage, e);
+}
+
+/* Find out which packs the selected backups need. What is wrong is found again, with its full
+ * reach, by the walk after the packs were read. */
+static int want_packs(Verify *v, Error *e)
+{
+    if (is_limited(v)) {
+        DamageList passing;
+        damage_list_init(&passing);
+        int r = walk(v, &passing, e);
+        damage_list_release(&passing);
+        return r;
+    }
+    for (size_t i = 0; i < v->inventory->n_packs; i++)
+        v->inventory->packs[i].wanted = true;
+    return 0;
+}
+
+static void scrub_progress(void *ctx, const ScrubProgress *p)
+{
+    tell(ctx, VERIFY_PACKS, p->bytes, p->total_bytes);
+}
+
+static int read_packs(Verify *v, Error *e)
+{
+    const ScrubOptions o = {.threads = v->options->threads,
+                            .cancel = v->options->cancel,
+                            .progress = scrub_progress,
+                            .ctx = v};
+    ScrubProgress p;
+    int r = scrub_packs(v->inventory, &o, &v->result->damage, &p, e);
+    if (r == 0)
+        v->result->plain_bytes = p.plain_bytes;
+    return r;
+}
+
+static bool is_pack_there(const Verify *v, const ObjectId *sha256)
+{
+    const InventoryPack *packs = v->inventory->packs;
+    size_t lo = 0, hi = v->inventory->n_packs;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (id_compare(&packs[mid].sha256, sha256) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < v->inventory->n_packs && id_compare(&packs[lo].sha256, sha256) == 0;
+}
+
+/* Objects are missing: name the packs that manifests list and that are not there. That alone would
+ * be no damage, as a pack goes when nothing in it is needed. */
+static int name_missing_packs(Verify *v, Error *e)
+{
+    VerifyResult *r = v->result;
+    bool missing = false;
+    for (size_t i = 0; i < r->damage.n; i++)
+        missing |= r->damage.items[i].kind == DAMAGE_MISSING;
+    for (size_t i = 0; missing && i < r->backups->n; i++) {
+        Manifest *m = NULL;
+        if (store_manifest(v->store, &r->backups->items[i], &m, NULL) < 0)
+            continue; /* a finding of its own */
+        for (size_t k = 0; k < m->n_packs; k++) {
+            char name[PACK_NAME_SIZE];
+            pack_name(&m->packs[k], name);
+            if (!is_pack_there(v, &m->packs[k]) &&
+                damage_add(&r->damage, DAMAGE_PACK, name, NULL, "the pack is missing") < 0) {
+                manifest_free(m);
+                return error_oom(e);
+            }
+        }
+        manifest_free(m);
+    }
+    return 0;
+}
+
+static void count_packs(Verify *v)
+{
+    for (size_t i = 0; i < v->inventory->n_packs; i++) {
+        const InventoryPack *p = &v->inventory->packs[i];
+        if (!p->wanted)
+            continue;
+        v->result->n_packs++;
+        v->result->objects += p->objects;
+        v->result->bytes += p->size;
+    }
+}
+
+/* That a mark can't be written (a read-only store) says nothing about the backups. */
+static int mark_verified(Verify *v, Error *e)
+{
+    VerifyResult *r = v->result;
+    size_t n = 0;
+    _cleanup_free_ const BackupInfo **good = calloc(r->n_backups + 1, sizeof(*good));
+    if (!good)
+        return error_oom(e);
+    for (size_t i = 0; i < r->backups->n; i++)
+        if (r->selected[i] && !r->backups->items[i].verified && !verify_touches(r, i))
+            good[n++] = &r->backups->items[i];
+    if (store_mark_verified(v->store, good, n, NULL) == 0)
+        r->n_marked = n;
+    return 0;
+}
+
+static int run(Verify *v, Error *e)
+{
+    VerifyResult *result = v->result;
+    Backend *backend = store_backend(v->store);
+    tell(v, VERIFY_LISTS, 0, 0);
+    /* The backups first: what they refer to was there before them. */
+    int r = select_backups(v, e);
+    if (r == 0)
+        r = check_records(v, e);
+    if (r == 0)
+        r = inventory_new(backend, &result->damage, v->options->cancel, &v->inventory, e);
+    if (r == 0)
+        r = want_packs(v, e);
+    if (r == 0 && !v->options->quick)
+        r = read_packs(v, e);
+    if (r == 0)
+        r = walk(v, &result->damage, e);
+    if (r == 0)
+        r = name_missing_packs(v, e);
+    if (r < 0)
+        return r;
+    count_packs(v);
+    return v->options->quick ? 0 : mark_verified(v, e);
+}
+
+int verify_run(Store *s, const VerifyOptions *o, VerifyResult **ret_result, Error *e)
+{
+    double start = clock_monotonic();
+    Verify v = {.store = s, .options = o, .result = calloc(1, sizeof(*v.result))};
+    if (!v.result)
+        return error_oom(e);
+    damage_list_init(&v.result->damage);
+    int r = run(&v, e);
+    inventory_free(v.inventory);
+    if (r < 0) {
+        if (r == -EINTR)
+            error_exit_code(e, BK_EXIT_INTERRUPTED);
+        verify_result_free(v.result);
+        return r;
+    }
+    v.result->seconds = clock_monotonic() - start;
+    *ret_result = v.result;
+    return 0;
+}
