@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Add up test results and print the one line that tests/run ends with.
 
-usage: totals.py FILE...    meson testlog.json or JUnit XML, by suffix; a FILE that is missing or
-                            can't be read counts as one failed test
+usage: totals.py RESULT...
+
+RESULT is meson's testlog.json or a JUnit XML file, by suffix (one that is missing or can't be read
+counts as a failed test), or failed:WHY or skipped:WHY for one test that has no file.
 """
 
 import json
@@ -44,6 +46,10 @@ def count_junit(path):
 def main():
     totals = [0, 0, 0]
     for path in sys.argv[1:]:
+        if path.startswith(("failed:", "skipped:")):
+            totals[1 if path.startswith("failed:") else 2] += 1
+            print(path)
+            continue
         try:
             counts = (count_junit if path.endswith(".xml") else count_meson)(path)
         except (OSError, ValueError, KeyError, ET.ParseError) as why:

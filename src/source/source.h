@@ -33,7 +33,8 @@ typedef struct SourceRun {
 /* What it gives back. */
 typedef struct SourceResult {
     Dir root;
-    json_t *database;   /* its entry in the manifest's "databases", format.md; owned */
+    json_t *database;   /* its entry in the manifest's "databases", format.md, without path and
+                         * the counts below; owned */
     json_t *left_out;   /* array of {what, why}, or NULL; owned */
     uint64_t size_bytes;   /* plain bytes read from the source */
     uint64_t record_count; /* rows */

@@ -41,7 +41,7 @@ static int seal(StoreWriter *w, NewPack *p, Error *e)
 
 int writer_append(StoreWriter *w, const PackEntry *entry, const void *stored, Error *e)
 {
-    size_t i;
+    size_t i = 0;
     Location at = {.length = PACK_RECORD_SIZE + entry->stored_len};
     int r = open_pack(w, entry->type == OBJECT_DATA ? PACK_DATA : PACK_NODES, &i, e);
     if (r < 0)
@@ -267,7 +267,7 @@ static int commit(StoreWriter *w, json_t *doc, Manifest **ret_manifest, Error *e
 
 int writer_commit(StoreWriter *w, json_t *doc, BackupInfo *ret_info, Error *e)
 {
-    Manifest *m;
+    Manifest *m = NULL;
     if (w->failure.errnum)
         return error_set(e, w->failure.errnum, "%s", w->failure.message);
     int r = commit(w, doc, &m, e);

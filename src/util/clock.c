@@ -33,24 +33,20 @@ static struct tm split(int64_t t)
     return tm;
 }
 
-__attribute__((format(strftime, 3, 0))) static void print_tm(char *out, size_t size, const char *format, int64_t t)
-{
-    struct tm tm = split(t);
-    if (strftime(out, size, format, &tm) == 0)
-        out[0] = 0;
-}
-
 void clock_format_ts(int64_t t, char out[CLOCK_TS_SIZE])
 {
-    print_tm(out, CLOCK_TS_SIZE, "%Y-%m-%dT%H-%M-%SZ", t);
+    struct tm tm = split(t);
+    strftime(out, CLOCK_TS_SIZE, "%Y-%m-%dT%H-%M-%SZ", &tm);
 }
 
 void clock_format_compact(int64_t t, char out[CLOCK_COMPACT_SIZE])
 {
-    print_tm(out, CLOCK_COMPACT_SIZE, "%Y%m%d_%H%M%S", t);
+    struct tm tm = split(t);
+    strftime(out, CLOCK_COMPACT_SIZE, "%Y%m%d_%H%M%S", &tm);
 }
 
 void clock_format_iso(int64_t t, char out[CLOCK_ISO_SIZE])
 {
-    print_tm(out, CLOCK_ISO_SIZE, "%Y-%m-%dT%H:%M:%SZ", t);
+    struct tm tm = split(t);
+    strftime(out, CLOCK_ISO_SIZE, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }

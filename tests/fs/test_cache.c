@@ -1,17 +1,16 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "fs/cache.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "fs/cache.h"
+#include <cmocka.h>
 
 /* A source of made-up objects: object n is `size` bytes of value n. */
 typedef struct Fake {

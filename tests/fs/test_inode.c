@@ -1,11 +1,11 @@
+#include "fs/inode.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
-
-#include "fs/inode.h"
 
 static void entries_round_trip(void **state)
 {

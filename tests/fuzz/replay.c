@@ -55,7 +55,7 @@ static int mutate(const Buf *seed, Buf *out)
 /* An exact copy on the heap, so that a sanitizer sees a read past the end. */
 static int run_one(const uint8_t *data, size_t len)
 {
-    _cleanup_free_ uint8_t *copy = malloc(len ? len : 1);
+    _cleanup_free_ uint8_t *copy = calloc(1, len ? len : 1);
     if (!copy)
         return -1;
     if (len)

@@ -12,8 +12,8 @@
 struct ArchiveReader {
     ArchiveRead read;
     void *ctx;
-    bool in_block;      /* a data block's chunks follow */
-    bool in_blobs;      /* the block holds large objects; an oid or 0 comes next */
+    bool in_block; /* a data block's chunks follow */
+    bool in_blobs; /* the block holds large objects; an oid or 0 comes next */
     bool compressed;
     uint32_t chunk_left; /* bytes of the current chunk */
     size_t start, end;

@@ -39,8 +39,8 @@ enum { /* type of a data block */
 /* One object of the dump. Strings are owned, in the dump's encoding, and NULL where the archive
  * has none, which differs from empty ones. */
 typedef struct TocEntry {
-    int32_t dump_id; /* > 0 */
-    bool had_dumper; /* a data block belongs to it */
+    int32_t dump_id;         /* > 0 */
+    bool had_dumper;         /* a data block belongs to it */
     uint32_t table_oid, oid; /* catalogue and row; 0 where there is none */
     char *tag;               /* the object's name, as printed in comments */
     char *desc;              /* what it is: "TABLE", "TABLE DATA", "INDEX"; never NULL */

@@ -41,9 +41,9 @@ int catalog_database(Conn *c, DatabaseInfo *ret_info, Error *e)
     /* A role without EXECUTE on it only loses the note in the manifest. */
     _cleanup_(result_clear) PGresult *lsn = NULL;
     TRY(conn_exec(c, "SAVEPOINT bakfs_lsn", e));
-    int r = conn_query(c,
-                       standby ? "SELECT pg_last_wal_replay_lsn()" : "SELECT pg_current_wal_lsn()",
-                       0, NULL, &lsn, NULL);
+    int r =
+        conn_query(c, standby ? "SELECT pg_last_wal_replay_lsn()" : "SELECT pg_current_wal_lsn()",
+                   0, NULL, &lsn, NULL);
     TRY(conn_exec(c, "ROLLBACK TO bakfs_lsn; RELEASE bakfs_lsn", e));
 
     _cleanup_(database_info_release) DatabaseInfo d = {
@@ -97,9 +97,10 @@ int catalog_check_rights(Conn *c, Error *e)
         return error_oom(e);
     error_set(e, EACCES, "user %s can't read %d table%s: %s", PQuser(conn_pg(c)), n,
               n == 1 ? "" : "s", text);
-    error_hint(e, "GRANT pg_read_all_data TO %s (PostgreSQL 14 and later), or grant USAGE on the "
-                  "schemas and SELECT on the tables; for row security, ALTER ROLE %s BYPASSRLS; or "
-                  "dump as the owner",
+    error_hint(e,
+               "GRANT pg_read_all_data TO %s (PostgreSQL 14 and later), or grant USAGE on the "
+               "schemas and SELECT on the tables; for row security, ALTER ROLE %s BYPASSRLS; or "
+               "dump as the owner",
                PQuser(conn_pg(c)), PQuser(conn_pg(c)));
     return -EACCES;
 }
@@ -123,8 +124,8 @@ int catalog_check_filenodes(Conn *c, const Archive *a, Error *e)
     if (!oids)
         return error_oom(e);
     _cleanup_(result_clear) PGresult *res = NULL;
-    /* pg_class is read as of the snapshot, pg_relation_filenode() as of now. Mapped and storage-less
-     * relations have 0. */
+    /* pg_class is read as of the snapshot, pg_relation_filenode() as of now. Mapped and
+     * storage-less relations have 0. */
     TRY(conn_query(c,
                    "SELECT n.nspname, c.relname FROM unnest($1::pg_catalog.oid[]) o"
                    " JOIN pg_class c ON c.oid = o JOIN pg_namespace n ON n.oid = c.relnamespace"
@@ -176,8 +177,8 @@ int catalog_belongs(Conn *c, BelongsList *ret_list, Error *e)
     if (!items)
         return error_oom(e);
     for (size_t i = 0; i < n; i++)
-        items[i] = (Belongs){get_oid(res, (int)i, 0), get_oid(res, (int)i, 1),
-                             get_oid(res, (int)i, 2)};
+        items[i] =
+            (Belongs){get_oid(res, (int)i, 0), get_oid(res, (int)i, 1), get_oid(res, (int)i, 2)};
     qsort(items, n, sizeof(*items), compare_belongs);
     *ret_list = (BelongsList){.n = n, .items = items};
     return 0;
@@ -186,7 +187,8 @@ int catalog_belongs(Conn *c, BelongsList *ret_list, Error *e)
 uint32_t belongs_find(const BelongsList *l, uint32_t catalog, uint32_t oid)
 {
     const Belongs key = {.catalog = catalog, .oid = oid};
-    const Belongs *found = l->n ? bsearch(&key, l->items, l->n, sizeof(key), compare_belongs) : NULL;
+    const Belongs *found =
+        l->n ? bsearch(&key, l->items, l->n, sizeof(key), compare_belongs) : NULL;
     return found ? found->table : 0;
 }
 

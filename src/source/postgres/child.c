@@ -23,9 +23,9 @@
 struct Child {
     pid_t pid; /* 0 when reaped */
     int status;
-    int out;      /* our end of its stdout, -1 when closed */
-    int err;      /* memory file that is its stderr: nobody has to read it in time */
-    char *name;   /* file name of the program */
+    int out;    /* our end of its stdout, -1 when closed */
+    int err;    /* memory file that is its stderr: nobody has to read it in time */
+    char *name; /* file name of the program */
     const atomic_bool *cancel;
     char messages[MESSAGES_MAX + 1];
 };

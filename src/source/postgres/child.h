@@ -12,10 +12,10 @@
 typedef struct Child Child;
 
 typedef struct ChildSpec {
-    const char *const *argv; /* argv[0] is the program's path; never holds a secret */
-    char *const *env;        /* the whole environment; NULL for ours */
-    int stdin_fd;            /* borrowed; -1 for /dev/null */
-    size_t pipe_size;        /* wanted size of the output pipe, 0 for the default */
+    const char *const *argv;   /* argv[0] is the program's path; never holds a secret */
+    char *const *env;          /* the whole environment; NULL for ours */
+    int stdin_fd;              /* borrowed; -1 for /dev/null */
+    size_t pipe_size;          /* wanted size of the output pipe, 0 for the default */
     const atomic_bool *cancel; /* reads and waits end with -EINTR when it becomes true; or NULL */
 } ChildSpec;
 

@@ -1,10 +1,9 @@
 /* Composer: scripts from parts and ropes. */
 #include <errno.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "source/postgres/keyed.h"
 #include "source/postgres/script.h"
 #include "source/postgres/try.h"
 #include "util/cleanup.h"
@@ -84,18 +83,6 @@ static int add_text(Buf *b, Text t)
     return buf_add(b, t.p, t.len);
 }
 
-/* 64 hex digits. psql takes letters and digits. */
-static int make_key(const Composer *c, const uint8_t secret[32], char key[65])
-{
-    uint8_t mac[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
-    if (!HMAC(EVP_sha256(), secret, 32, c->body.data, c->body.len, mac, &len) || len != 32)
-        return -ENOMEM;
-    for (size_t i = 0; i < len; i++)
-        snprintf(key + 2 * i, 3, "%02x", mac[i]);
-    return 0;
-}
-
 static int add_head(Composer *c, const char *key)
 {
     const Script *s = c->script;
@@ -125,8 +112,8 @@ static int add_tail(Composer *c, const char *key)
 int composer_finish(Composer *c, const uint8_t secret[32], const Buf **ret_text,
                     size_t *ret_first_rope)
 {
-    char key[65];
-    TRY(make_key(c, secret, key));
+    char key[RESTRICT_KEY_SIZE];
+    TRY(restrict_key(secret, c->body.data, c->body.len, key));
     TRY(add_head(c, key));
     size_t head = c->text.len;
     TRY(buf_add(&c->text, c->body.data, c->body.len));

@@ -16,7 +16,7 @@
 struct Conn {
     PGconn *pg;
     char *where; /* masked connection, for messages */
-    bool needs_bytea_hex;
+    char *child_options; /* or NULL; owned */
 };
 
 PGconn *conn_pg(Conn *c)
@@ -31,7 +31,7 @@ int conn_major(const Conn *c)
 
 const char *conn_child_options(const Conn *c)
 {
-    return c->needs_bytea_hex ? "-c bytea_output=hex" : NULL;
+    return c->child_options;
 }
 
 void conn_close(Conn *c)
@@ -40,6 +40,7 @@ void conn_close(Conn *c)
         return;
     PQfinish(c->pg);
     free(c->where);
+    free(c->child_options);
     free(c);
 }
 
@@ -149,11 +150,26 @@ static const struct {
     {"SELECT pg_catalog.set_config('search_path', '', false)", 0},
 };
 
-static int pin_settings(Conn *c, Error *e)
+/* PostgreSQL's programs don't set everything themselves. Options are sent only where the server's
+ * defaults differ, because connection poolers refuse them. */
+static int learn_child_options(Conn *c, Error *e)
 {
     _cleanup_(result_clear) PGresult *res = NULL;
-    TRY(conn_query(c, "SELECT pg_catalog.current_setting('bytea_output')", 0, NULL, &res, e));
-    c->needs_bytea_hex = strcmp(PQgetvalue(res, 0, 0), "hex") != 0;
+    TRY(conn_query(c,
+                   "SELECT string_agg('-c ' || name || '=' || wanted, ' ' ORDER BY name)"
+                   " FROM pg_catalog.pg_settings JOIN (VALUES ('bytea_output', 'hex'),"
+                   " ('statement_timeout', '0'), ('lock_timeout', '0'),"
+                   " ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0'),"
+                   " ('transaction_timeout', '0')) w(name, wanted) USING (name)"
+                   " WHERE reset_val <> wanted",
+                   0, NULL, &res, e));
+    if (!PQgetisnull(res, 0, 0) && !(c->child_options = strdup(PQgetvalue(res, 0, 0))))
+        return error_oom(e);
+    return 0;
+}
+
+static int pin_settings(Conn *c, Error *e)
+{
     for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++)
         if (PQserverVersion(c->pg) >= pins[i].since)
             TRY(conn_exec(c, pins[i].sql, e));
@@ -161,7 +177,7 @@ static int pin_settings(Conn *c, Error *e)
     if (!encoding || PQsetClientEncoding(c->pg, encoding) != 0)
         return error_set(e, EIO, "%s: can't set the client encoding to %s", c->where,
                          encoding ? encoding : "the server's");
-    return 0;
+    return learn_child_options(c, e);
 }
 
 static int open_once(const ConnInfo *ci, bool *ret_may_pass, Conn **ret_conn, Error *e)

@@ -11,8 +11,8 @@
 typedef struct Conn Conn;
 
 typedef struct ConnOptions {
-    int retries;               /* further attempts after a failure that may pass */
-    const atomic_bool *cancel; /* -EINTR when it becomes true; may be NULL */
+    int retries;                               /* further attempts after a failure that may pass */
+    const atomic_bool *cancel;                 /* -EINTR when it becomes true; may be NULL */
     void (*note)(void *ctx, const char *text); /* told before each retry; may be NULL */
     void *ctx;
 } ConnOptions;

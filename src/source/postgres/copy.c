@@ -112,11 +112,12 @@ static int copy_one(Work *w, Conn *c, Sink *sink, ModelTable *t, bool with_lock,
     if (with_lock) {
         char *schema = PQescapeIdentifier(conn_pg(c), t->schema, strlen(t->schema));
         char *name = PQescapeIdentifier(conn_pg(c), t->name, strlen(t->name));
-        r = schema && name ? buf_addf(&sql,
-                                      "SAVEPOINT bakfs; LOCK TABLE ONLY %s.%s"
-                                      " IN ACCESS SHARE MODE NOWAIT; %s; ROLLBACK TO bakfs; RELEASE bakfs",
-                                      schema, name, t->copy_sql)
-                           : -ENOMEM;
+        r = schema && name
+                ? buf_addf(&sql,
+                           "SAVEPOINT bakfs; LOCK TABLE ONLY %s.%s"
+                           " IN ACCESS SHARE MODE NOWAIT; %s; ROLLBACK TO bakfs; RELEASE bakfs",
+                           schema, name, t->copy_sql)
+                : -ENOMEM;
         PQfreemem(schema);
         PQfreemem(name);
     } else {

@@ -48,7 +48,8 @@ static int read_table(Snapshot *s, Sink *sink, ModelTable *t, Error *e)
         TRY(write_but_tail(sink, &tail, data, len, e));
     }
     if (tail.len != END_LEN || memcmp(tail.bytes, COPY_END, END_LEN) != 0)
-        return error_set(e, EBADMSG, "pg_dump's data of table %s.%s has no end", t->schema, t->name);
+        return error_set(e, EBADMSG, "pg_dump's data of table %s.%s has no end", t->schema,
+                         t->name);
     return sink_end(sink, -1, e);
 }
 

@@ -227,7 +227,7 @@ static int build_schemas(Model *m, Error *e)
     for (size_t i = 0; i < a->n; i++) {
         const TocEntry *t = &a->entries[i];
         const char *name = toc_is(t, "SCHEMA") ? t->tag : t->namespace;
-        if (name && *name && !is_system_schema(name))
+        if (name && *name && (!is_system_schema(name) || toc_is(t, "TABLE DATA")))
             m->schemas[n++].name = name;
     }
     qsort(m->schemas, n, sizeof(*m->schemas), compare_schemas);
@@ -263,8 +263,7 @@ static bool is_of_schema(const TocEntry *t)
 static int assign(Model *m, const Index *by_oid, const BelongsList *belongs, Error *e)
 {
     const Archive *a = m->toc;
-    _cleanup_(index_release) Index by_dump_id = {.n = a->n,
-                                                 .keys = calloc(a->n + 1, sizeof(Key))};
+    _cleanup_(index_release) Index by_dump_id = {.n = a->n, .keys = calloc(a->n + 1, sizeof(Key))};
     m->table_of = calloc(a->n + 1, sizeof(size_t));
     m->schema_of = calloc(a->n + 1, sizeof(size_t));
     if (!by_dump_id.keys || !m->table_of || !m->schema_of)

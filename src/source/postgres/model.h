@@ -16,8 +16,8 @@ typedef struct ModelTable {
     const char *schema, *name; /* point into the TOC */
     size_t schema_index;
     uint32_t oid;
-    size_t def;  /* TOC index of TABLE or FOREIGN TABLE; MODEL_NONE for an extension's table */
-    size_t data; /* TOC index of TABLE DATA, or MODEL_NONE */
+    size_t def;     /* TOC index of TABLE or FOREIGN TABLE; MODEL_NONE for an extension's table */
+    size_t data;    /* TOC index of TABLE DATA, or MODEL_NONE */
     uint64_t size;  /* bytes on disk, roughly */
     char *copy_sql; /* reads the rows; owned; NULL without data */
 

@@ -12,9 +12,9 @@
 #include "util/cleanup.h"
 #include "util/io.h"
 
-#define TOKEN_SIZE  33         /* 32 hex digits and the zero */
+#define TOKEN_SIZE  33           /* 32 hex digits and the zero */
 #define OUTPUT_MAX  (4ull << 30) /* bytes of all definitions */
-#define BLOB_OID    4294967295u /* stands for every large object's number */
+#define BLOB_OID    4294967295u  /* stands for every large object's number */
 #define BLOB_DIGITS "4294967295"
 
 void script_release(Script *s)
@@ -57,7 +57,7 @@ static bool is_special(const TocEntry *t)
  * the markers' own are in `names`. */
 typedef struct Marked {
     Archive archive;
-    char (*tags)[TOKEN_SIZE + 16];
+    char (*tags)[TOKEN_SIZE + 24];
 } Marked;
 
 static void marked_release(Marked *m)
@@ -257,7 +257,7 @@ static int split_blobs(const char *token, ScriptPart *p, Error *e)
 {
     char hex[2 * TOKEN_SIZE];
     for (size_t i = 0; token[i]; i++)
-        snprintf(hex + 2 * i, 3, "%02x", (unsigned)token[i]);
+        snprintf(hex + 2 * i, 3, "%02x", (uint8_t)token[i]);
     const char *end = p->body.p + p->body.len;
     const char *digits = find(p->body, BLOB_DIGITS), *bytes = find(p->body, hex);
     if (!digits || !bytes || digits > bytes)

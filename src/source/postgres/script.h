@@ -38,8 +38,8 @@ typedef struct ScriptPart {
 } ScriptPart;
 
 typedef struct Script {
-    Buf output;        /* owned */
-    bool is_restricted; /* the tools print \restrict and \unrestrict */
+    Buf output;          /* owned */
+    bool is_restricted;  /* the tools print \restrict and \unrestrict */
     Text head_a, head_b; /* before the first entry, around the \restrict line */
     Text settings;       /* the SET commands of the head */
     Text tail_a, tail_b; /* after the last, around the \unrestrict line */
@@ -59,7 +59,8 @@ int script_make(const PgTools *tools, const Archive *toc, const atomic_bool *can
 /* Composer: puts a script together from parts, and ropes between them. Not thread-safe. */
 typedef struct Composer Composer;
 
-/* `full_head`: with the lines that name the versions, as pg_dump prints; else the settings alone. */
+/* `full_head`: with the lines that name the versions, as pg_dump prints; else the settings alone.
+ */
 int composer_new(const Script *s, bool full_head, Composer **ret_composer);
 void composer_free(Composer *c); /* NULL is allowed */
 static inline void composer_freep(Composer **c)

@@ -63,21 +63,26 @@ static int run_dump(Snapshot *s, const SnapshotOptions *o, Error *e)
         asprintf(&encoding, "--encoding=%s",
                  PQparameterStatus(conn_pg(s->coordinator), "server_encoding")) < 0)
         return error_oom(e);
-    const char *argv[] = {o->tools->pg_dump, "--format=custom", "--compress=0", "--no-password",
-                          snapshot,          lock_wait,         encoding,       NULL,
-                          NULL,              NULL};
+    const char *argv[] = {o->tools->pg_dump,
+                          "--format=custom",
+                          "--compress=0",
+                          "--no-password",
+                          snapshot,
+                          lock_wait,
+                          encoding,
+                          NULL,
+                          NULL,
+                          NULL};
     if (*conninfo) {
         argv[7] = "--dbname";
         argv[8] = conninfo;
     }
     char **env = NULL;
     TRY(conninfo_env(o->pinned, conn_child_options(s->coordinator), &env, e));
-    int r = child_start(&(ChildSpec){.argv = argv,
-                                     .env = env,
-                                     .stdin_fd = -1,
-                                     .pipe_size = PIPE_SIZE,
-                                     .cancel = o->cancel},
-                        &s->dump, e);
+    int r = child_start(
+        &(ChildSpec){
+            .argv = argv, .env = env, .stdin_fd = -1, .pipe_size = PIPE_SIZE, .cancel = o->cancel},
+        &s->dump, e);
     conninfo_env_free(env);
     TRY(r);
 

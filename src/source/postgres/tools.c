@@ -53,9 +53,9 @@ static int version_in(const char *dir)
 
 typedef struct Search {
     int wanted;
-    int best;      /* major of the best directory so far, 0 for none */
-    int newest;    /* of all that were seen */
-    char *dir;     /* owned */
+    int best;   /* major of the best directory so far, 0 for none */
+    int newest; /* of all that were seen */
+    char *dir;  /* owned */
 } Search;
 
 static bool is_better(const Search *s, int major)

@@ -4,7 +4,7 @@
 #include "util/error.h"
 
 typedef struct PgTools {
-    int major; /* of the tools */
+    int major;                               /* of the tools */
     char *pg_dump, *pg_restore, *pg_dumpall; /* paths, owned */
 } PgTools;
 

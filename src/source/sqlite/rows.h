@@ -12,6 +12,7 @@ typedef struct RowsOptions {
     uint64_t bytes_before; /* for progress */
 } RowsOptions;
 
-/* Append the rows of `table` (KIND_TABLE) to `stream`. Generated columns are left out, as INSERT wants. Memory: twice the largest row. */
+/* Append the rows of `table` (KIND_TABLE) to `stream`. Generated columns are left out, as INSERT
+ * wants. Memory: twice the largest row. */
 int sqlite_rows_write(SqliteDb *db, const SchemaObject *table, const RowsOptions *options,
                       Stream *stream, uint64_t *ret_rows, Error *e);

@@ -93,16 +93,27 @@ static int count_rows(SqliteDb *db, const SqliteSchema *schema, SourceResult *re
     return 0;
 }
 
+/* `ret_schemas`: what the manifest says of main/, an empty array when there is none. */
 static int read_schema_and_text(SqliteSource *s, const SqliteInfo *info, StoreWriter *writer,
-                                DirBuilder *root, SourceResult *result, Error *e)
+                                DirBuilder *root, SourceResult *result, json_t **ret_schemas,
+                                Error *e)
 {
     _cleanup_(sqlite_schema_release) SqliteSchema schema = {0};
+    bool no_text = s->base.options->no_text;
+    uint64_t bytes = 0;
     int r = sqlite_schema_load(s->db, &schema, e);
     if (r < 0)
         return r;
-    return s->base.options->no_text
-               ? count_rows(s->db, &schema, result, e)
-               : sqlite_text_write(s->db, info, &schema, writer, root, result, e);
+    r = no_text ? count_rows(s->db, &schema, result, e)
+                : sqlite_text_write(s->db, info, &schema, writer, root, result, &bytes, e);
+    if (r < 0)
+        return r;
+    *ret_schemas = no_text
+                       ? json_array()
+                       : json_pack("[{s:s, s:s, s:I, s:I, s:I}]", "name", "main", "path", "main",
+                                   "tables", (json_int_t)result->table_count, "rows",
+                                   (json_int_t)result->record_count, "bytes", (json_int_t)bytes);
+    return *ret_schemas ? 0 : error_oom(e);
 }
 
 /* A path or name for JSON, which knows no invalid UTF-8. */
@@ -115,7 +126,9 @@ static json_t *json_of(const char *text)
     return j;
 }
 
-static json_t *describe(const SqliteSource *s, const SqliteInfo *info, const SourceResult *result)
+/* The manifest's entry; takes `schemas`. "path" is the caller's to set. */
+static json_t *describe(const SqliteSource *s, const SqliteInfo *info, const SourceResult *result,
+                        json_t *schemas)
 {
     static const char *const encodings[] = {
         [TEXT_UTF8] = "UTF-8",
@@ -123,19 +136,23 @@ static json_t *describe(const SqliteSource *s, const SqliteInfo *info, const Sou
         [TEXT_UTF16BE] = "UTF-16be",
     };
     return json_pack(
-        "{s:s, s:o, s:o, s:I, s:I, s:s, s:b, s:s, s:I, s:I, s:I, s:I, s:I}", "type", "sqlite",
-        "name", json_of(s->base.name), "path", json_of(s->path), "page_size",
+        "{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:o,"
+        " s:I, s:I, s:s, s:b, s:s, s:I, s:I}",
+        "type", "sqlite", "name", json_of(s->base.name), "connection", json_of(s->base.masked),
+        "server_version", sqlite3_libversion(), "size_bytes", (json_int_t)result->size_bytes,
+        "record_count", (json_int_t)result->record_count, "table_count",
+        (json_int_t)result->table_count, "schemas", schemas, "page_size",
         (json_int_t)info->page_size, "page_count", (json_int_t)info->page_count, "journal_mode",
         info->has_wal ? "wal" : "delete", "has_wal", (int)info->has_wal, "encoding",
         encodings[info->encoding], "user_version", (json_int_t)info->user_version, "application_id",
-        (json_int_t)info->application_id, "tables", (json_int_t)result->table_count, "rows",
-        (json_int_t)result->record_count, "size", (json_int_t)result->size_bytes);
+        (json_int_t)info->application_id);
 }
 
 static int read_all(SqliteSource *s, StoreWriter *writer, DirBuilder *root, SourceResult *result,
                     Error *e)
 {
     SqliteInfo info;
+    json_t *schemas = NULL;
     int r = sqlite_db_begin(s->db, &info, e);
     if (r < 0)
         return r;
@@ -145,12 +162,14 @@ static int read_all(SqliteSource *s, StoreWriter *writer, DirBuilder *root, Sour
     /* Pages first: they are all that rollback mode needs, and page 1 is fresh in the guard. */
     r = add_pages(s, &info, writer, root, e);
     if (r >= 0)
-        r = read_schema_and_text(s, &info, writer, root, result, e);
+        r = read_schema_and_text(s, &info, writer, root, result, &schemas, e);
     if (r >= 0)
         r = dir_builder_finish(root, &result->root, e);
-    if (r < 0)
+    if (r < 0) {
+        json_decref(schemas);
         return r;
-    result->database = describe(s, &info, result);
+    }
+    result->database = describe(s, &info, result, schemas);
     return result->database ? 0 : error_oom(e);
 }
 

@@ -26,7 +26,7 @@ typedef struct Text {
     RopeBuilder *small;   /* for one small file at a time */
     DirBuilder *tables;
     Stream *rows;
-    uint64_t bytes;       /* of all rows, for progress */
+    uint64_t bytes;       /* of all rows */
     bool schema_writable; /* restore.sql has said PRAGMA writable_schema=ON */
 } Text;
 
@@ -120,7 +120,8 @@ static int add_table_dir(Text *t, const SchemaObject *table, DirBuilder *dir, ui
 static int add_rows(Text *t, const SchemaObject *table, Rope *ret_rows, ObjectId *digest,
                     uint64_t *ret_n, Error *e)
 {
-    RowsOptions options = {.encoding = t->info->encoding, .bytes_before = t->bytes};
+    RowsOptions options = {.encoding = t->info->encoding,
+                           .bytes_before = t->result->size_bytes + t->bytes};
     int r = 0;
     if (digest)
         r = stream_hash_extra(t->rows, DATA_BEGIN, strlen(DATA_BEGIN), e);
@@ -297,7 +298,8 @@ static int add_to_root(Text *t, DirBuilder *root, Error *e)
 }
 
 int sqlite_text_write(SqliteDb *db, const SqliteInfo *info, const SqliteSchema *schema,
-                      StoreWriter *writer, DirBuilder *root, SourceResult *result, Error *e)
+                      StoreWriter *writer, DirBuilder *root, SourceResult *result,
+                      uint64_t *ret_bytes, Error *e)
 {
     _cleanup_(text_release) Text t = {
         .db = db,
@@ -305,7 +307,6 @@ int sqlite_text_write(SqliteDb *db, const SqliteInfo *info, const SqliteSchema *
         .schema = schema,
         .writer = writer,
         .result = result,
-        .bytes = info->page_count * info->page_size,
     };
     if (rope_builder_new(writer, &t.restore) < 0 || rope_builder_new(writer, &t.small) < 0 ||
         dir_builder_new(writer, &t.tables) < 0)
@@ -317,5 +318,9 @@ int sqlite_text_write(SqliteDb *db, const SqliteInfo *info, const SqliteSchema *
         r = add_objects(&t, e);
     if (r >= 0)
         r = add_trailer(&t, e);
-    return r < 0 ? r : add_to_root(&t, root, e);
+    if (r >= 0)
+        r = add_to_root(&t, root, e);
+    if (r >= 0)
+        *ret_bytes = t.bytes;
+    return r;
 }

@@ -1,0 +1,259 @@
+#include "backup/backup.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backup/names.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/name.h"
+
+/* A run in progress. */
+typedef struct Run {
+    const BackupOptions *o;
+    BackupNames names;
+    char *collection;
+    Store *store;
+    StoreWriter *writer;
+    Source **sources;
+    SourceResult *results;
+    char **paths; /* each source's directory in the backup; "" for the root */
+    size_t n;
+    int64_t timestamp;
+    double started;
+    Dir root;
+} Run;
+
+void backup_result_release(BackupResult *r)
+{
+    backup_info_release(&r->info);
+    json_decref(r->manifest);
+    r->manifest = NULL;
+}
+
+static void run_release(Run *x)
+{
+    for (size_t i = 0; i < x->n; i++) {
+        source_free(x->sources[i]);
+        source_result_release(&x->results[i]);
+        free(x->paths[i]);
+    }
+    free(x->sources);
+    free(x->results);
+    free(x->paths);
+    writer_end(x->writer);
+    store_close(x->store);
+    free(x->collection);
+    backup_names_release(&x->names);
+}
+
+static int make_sources(Run *x, Error *e)
+{
+    const char *fallback[1] = {NULL};
+    const char *const *specs = x->o->sources;
+    size_t n = x->o->n_sources;
+    if (n == 0) {
+        const char *supabase = getenv("SUPABASE_DB_URL"), *url = getenv("DATABASE_URL");
+        fallback[0] = supabase && *supabase ? supabase : url && *url ? url : NULL;
+        specs = fallback;
+        n = 1;
+    }
+    x->sources = calloc(n, sizeof(*x->sources));
+    x->results = calloc(n, sizeof(*x->results));
+    x->paths = calloc(n, sizeof(*x->paths));
+    if (!x->sources || !x->results || !x->paths)
+        return error_oom(e);
+    for (; x->n < n; x->n++) {
+        int r = specs[x->n]
+                    ? source_new(specs[x->n], &x->o->source, &x->sources[x->n], e)
+                    : postgres_source_new("", &x->o->source, &x->sources[x->n], e);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Directory names in the backup's root: the database's, with --2 and so on when it repeats. */
+static int name_paths(Run *x, Error *e)
+{
+    for (size_t i = 0; i < x->n; i++) {
+        _cleanup_(buf_release) Buf name = BUF_INIT;
+        size_t same = 1;
+        if (x->n == 1) {
+            x->paths[i] = strdup("");
+            return x->paths[i] ? 0 : error_oom(e);
+        }
+        for (size_t k = 0; k < i; k++)
+            same += strcmp(x->sources[k]->name, x->sources[i]->name) == 0;
+        int r = name_encode(x->sources[i]->name, strlen(x->sources[i]->name), NULL, &name, NULL);
+        if (r == 0 && same > 1)
+            r = buf_addf(&name, "--%zu", same);
+        if (r < 0 || !(x->paths[i] = buf_take_cstr(&name)))
+            return error_oom(e);
+    }
+    return 0;
+}
+
+static int check_cancel(const Run *x, Error *e)
+{
+    if (!x->o->source.cancel || !atomic_load(x->o->source.cancel))
+        return 0;
+    int r = error_set(e, EINTR, "interrupted");
+    error_exit_code(e, BK_EXIT_INTERRUPTED);
+    return r;
+}
+
+static int read_sources(Run *x, Error *e)
+{
+    SourceRun run = {.writer = x->writer,
+                     .timestamp = x->timestamp,
+                     .secret = store_config(x->store)->secret};
+    for (size_t i = 0; i < x->n; i++) {
+        int r = check_cancel(x, e);
+        if (r == 0)
+            r = x->sources[i]->ops->read(x->sources[i], &run, &x->results[i], e);
+        if (r == -EINTR)
+            error_exit_code(e, BK_EXIT_INTERRUPTED);
+        if (r < 0)
+            return r;
+    }
+    return check_cancel(x, e);
+}
+
+static int build_root(Run *x, Error *e)
+{
+    if (x->n == 1) {
+        x->root = x->results[0].root;
+        return 0;
+    }
+    DirBuilder *b;
+    int r = dir_builder_new(x->writer, &b) < 0 ? error_oom(e) : 0;
+    for (size_t i = 0; r == 0 && i < x->n; i++)
+        r = dir_builder_dir(b, x->paths[i], &x->results[i].root, e);
+    if (r == 0)
+        r = dir_builder_finish(b, &x->root, e);
+    dir_builder_free(b);
+    return r;
+}
+
+static int set_count(json_t *doc, const char *key, uint64_t value)
+{
+    return json_object_set_new(doc, key, json_integer((json_int_t)value));
+}
+
+static int add_databases(Run *x, json_t *doc)
+{
+    json_t *databases = json_array(), *left_out = json_array();
+    uint64_t size = 0, records = 0, files = 0, tables = 0;
+    bool partial = false;
+    for (size_t i = 0; i < x->n; i++) {
+        SourceResult *s = &x->results[i];
+        int r = json_object_set_new(s->database, "path", json_string(x->paths[i]));
+        r |= set_count(s->database, "size_bytes", s->size_bytes);
+        r |= set_count(s->database, "record_count", s->record_count);
+        r |= set_count(s->database, "table_count", s->table_count);
+        r |= json_array_append(databases, s->database);
+        if (s->left_out)
+            r |= json_array_extend(left_out, s->left_out);
+        if (r < 0) {
+            json_decref(databases);
+            json_decref(left_out);
+            return -ENOMEM;
+        }
+        size += s->size_bytes;
+        records += s->record_count;
+        files += s->file_count;
+        tables += s->table_count;
+        partial |= s->partial;
+    }
+    int r = json_object_set_new(doc, "databases", databases);
+    r |= json_object_set_new(doc, "left_out", left_out);
+    r |= set_count(doc, "size_bytes", size);
+    r |= set_count(doc, "record_count", records);
+    r |= set_count(doc, "file_count", files);
+    r |= set_count(doc, "table_count", tables);
+    r |= json_object_set_new(doc, "partial", json_boolean(partial));
+    return r;
+}
+
+static json_t *make_manifest(Run *x)
+{
+    char hex[ID_HEX_SIZE];
+    const char *slash = strchr(x->collection, '/');
+    _cleanup_free_ char *archive = backup_names_archive(&x->names, x->timestamp);
+    id_to_hex(&x->root.id, hex);
+    json_t *doc = json_pack(
+        "{s:{s:s%, s:s}, s:I, s:I, s:f, s:s, s:s, s:s, s:s, s:s*, s:O*, s:b, s:{s:s, s:I},"
+        " s:{s:s, s:s}}",
+        "collection", "namespace", x->collection, (size_t)(slash - x->collection), "name",
+        slash + 1, "timestamp", (json_int_t)x->timestamp, "finished", (json_int_t)clock_now(),
+        "duration", clock_monotonic() - x->started, "archive_name", archive ? archive : "",
+        "source_repo", x->names.repo, "trigger_event", x->names.event, "commit_sha",
+        x->names.full_sha, "environment", x->o->environment, "tags", x->o->tags, "includes_files",
+        0, "root", "id", hex, "entries", (json_int_t)x->root.entries, "program", "name",
+        "bakfs-dump", "version", BAKFS_VERSION);
+    if (!doc || !archive || add_databases(x, doc) != 0) {
+        json_decref(doc);
+        return NULL;
+    }
+    return doc;
+}
+
+/* What comes before the store's lock: everything that can fail without having cost anything. */
+static int prepare(Run *x, Error *e)
+{
+    const BackupOptions *o = x->o;
+    int r = backup_names_find(o->source_repo, o->trigger_event, o->commit_sha, &x->names, e);
+    if (r == 0)
+        r = store_open(o->store, &x->store, e);
+    if (r == 0)
+        r = make_sources(x, e);
+    for (size_t i = 0; r == 0 && i < x->n; i++)
+        r = x->sources[i]->ops->open(x->sources[i], e);
+    if (r < 0)
+        return r;
+    x->collection = o->collection ? strdup(o->collection)
+                                  : backup_default_collection(x->sources[0]->name);
+    if (!x->collection)
+        return error_oom(e);
+    if (!collection_is_valid(x->collection)) {
+        r = error_set(e, EINVAL, "\"%s\" is no collection name", x->collection);
+        error_hint(e, "write NAMESPACE/NAME, of letters, digits, '.', '_' and '-'");
+        error_exit_code(e, BK_EXIT_USAGE);
+        return r;
+    }
+    return name_paths(x, e);
+}
+
+int backup_run(const BackupOptions *o, BackupResult *ret_result, Error *e)
+{
+    _cleanup_(run_release) Run x = {.o = o, .started = clock_monotonic()};
+    WriterOptions w = {.lock_wait = o->lock_wait,
+                       .level = o->level,
+                       .cancel = o->source.cancel,
+                       .on_wait = o->on_wait,
+                       .on_wait_ctx = o->source.ctx};
+    int r = prepare(&x, e);
+    if (r == 0)
+        r = writer_begin(x.store, &w, &x.writer, e);
+    if (r < 0)
+        return r;
+    x.timestamp = clock_now();
+    r = read_sources(&x, e);
+    if (r == 0)
+        r = build_root(&x, e);
+    if (r < 0)
+        return r;
+    json_t *doc = make_manifest(&x);
+    if (!doc)
+        return error_oom(e);
+    BackupResult result = {.manifest = doc};
+    r = writer_commit(x.writer, doc, &result.info, e);
+    if (r < 0) {
+        json_decref(doc);
+        return r;
+    }
+    *ret_result = result;
+    return 0;
+}

@@ -1,0 +1,321 @@
+#include "source/postgres/layout.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "source/postgres/try.h"
+#include "util/cleanup.h"
+#include "util/name.h"
+
+#define MODE_FILE   0444
+#define MODE_SECRET 0400
+
+/* What stands in the backup's root, so that no schema may be called so. */
+static const char *const root_names[] = {"roles.sql",   "restore.sql",   "schema.sql",
+                                         "data.sql",    "database.dump", "backup.json",
+                                         "summary.txt", "SHA256SUMS",    NULL};
+
+static void dir_builder_freep(DirBuilder **b)
+{
+    dir_builder_free(*b);
+}
+
+static void rope_builder_freep(RopeBuilder **b)
+{
+    rope_builder_free(*b);
+}
+
+static void json_freep(json_t **j)
+{
+    json_decref(*j);
+}
+
+static bool is_blobs(const ScriptPart *p)
+{
+    return toc_is(p->entry, "BLOBS");
+}
+
+/* Append one part with its data. `rows` and `blob` are ropes, or NULL to mark the place only. */
+static int add_part(Composer *c, const ScriptPart *p, const Rope *rows, const Rope *blob)
+{
+    TRY(composer_part(c, p));
+    if (is_blobs(p)) {
+        TRY(composer_rope(c, blob));
+    } else if (p->has_data) {
+        TRY(composer_rope(c, rows));
+        TRY(composer_text(c, COPY_END, sizeof(COPY_END) - 1));
+    }
+    return composer_text(c, p->after.p, p->after.len);
+}
+
+/* Parts of each table, in the order of printing: `parts[first[t]]` to `parts[first[t + 1]]`. */
+typedef struct Buckets {
+    size_t *first, *parts;
+} Buckets;
+
+static void buckets_release(Buckets *b)
+{
+    free(b->first);
+    free(b->parts);
+}
+
+static int buckets_make(const Script *s, const size_t *of, size_t n, Buckets *ret)
+{
+    Buckets b = {.first = calloc(n + 2, sizeof(size_t)), .parts = calloc(s->n + 1, sizeof(size_t))};
+    if (!b.first || !b.parts) {
+        buckets_release(&b);
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < s->n; i++)
+        if (of[s->parts[i].index] != MODEL_NONE)
+            b.first[of[s->parts[i].index] + 2]++;
+    for (size_t t = 2; t < n + 2; t++)
+        b.first[t] += b.first[t - 1];
+    for (size_t i = 0; i < s->n; i++)
+        if (of[s->parts[i].index] != MODEL_NONE)
+            b.parts[b.first[of[s->parts[i].index] + 1]++] = i;
+    *ret = b;
+    return 0;
+}
+
+static int prepare_table(ModelTable *t, const Script *s, const Buckets *b, size_t index,
+                         const uint8_t secret[32])
+{
+    _cleanup_(composer_freep) Composer *c = NULL;
+    TRY(composer_new(s, false, &c));
+    for (size_t i = b->first[index]; i < b->first[index + 1]; i++) {
+        const ScriptPart *p = &s->parts[b->parts[i]];
+        if (p->index == t->data || toc_is(p->entry, "SEQUENCE SET"))
+            TRY(add_part(c, p, NULL, NULL));
+    }
+    const Buf *text;
+    TRY(composer_finish(c, secret, &text, &t->data_at));
+    buf_clear(&t->data_text);
+    return buf_add(&t->data_text, text->data, text->len);
+}
+
+int layout_prepare(Model *m, const Script *s, const uint8_t secret[32], Error *e)
+{
+    _cleanup_(buckets_release) Buckets b = {0};
+    int r = buckets_make(s, m->table_of, m->n_tables, &b);
+    for (size_t i = 0; r == 0 && i < m->n_tables; i++)
+        if (m->tables[i].data != MODEL_NONE)
+            r = prepare_table(&m->tables[i], s, &b, i, secret);
+    return r < 0 ? error_oom(e) : 0;
+}
+
+/* While writing. */
+typedef struct Layout {
+    const LayoutInput *in;
+    StoreWriter *writer;
+    Buckets by_table, by_schema;
+    uint64_t files;
+} Layout;
+
+static int add_file(Layout *l, DirBuilder *dir, const char *name, uint16_t mode, const Rope *rope,
+                    const ObjectId *sha256, Error *e)
+{
+    l->files++;
+    return dir_builder_file(dir, name, mode, rope, sha256, e);
+}
+
+/* A file that is all text. */
+static int add_text_file(Layout *l, DirBuilder *dir, const char *name, uint16_t mode,
+                         const Buf *text, Error *e)
+{
+    _cleanup_(rope_builder_freep) RopeBuilder *b = NULL;
+    _cleanup_(rope_release) Rope rope = ROPE_INIT;
+    ObjectId sha256;
+    if (rope_builder_new(l->writer, &b) < 0 || id_of(text->data, text->len, &sha256) < 0)
+        return error_oom(e);
+    if (text->len)
+        TRY(rope_builder_literal(b, text->data, text->len, e));
+    TRY(rope_builder_finish(b, &rope, e));
+    return add_file(l, dir, name, mode, &rope, &sha256, e);
+}
+
+/* data.sql: its text with the rows in their place. */
+static int add_data_file(Layout *l, DirBuilder *dir, const ModelTable *t, Error *e)
+{
+    _cleanup_(rope_builder_freep) RopeBuilder *b = NULL;
+    _cleanup_(rope_release) Rope rope = ROPE_INIT;
+    if (rope_builder_new(l->writer, &b) < 0)
+        return error_oom(e);
+    if (t->data_at)
+        TRY(rope_builder_literal(b, t->data_text.data, t->data_at, e));
+    if (t->rows_rope.length)
+        TRY(rope_builder_rope(b, &t->rows_rope, e));
+    if (t->data_text.len > t->data_at)
+        TRY(rope_builder_literal(b, t->data_text.data + t->data_at, t->data_text.len - t->data_at,
+                                 e));
+    TRY(rope_builder_finish(b, &rope, e));
+    return add_file(l, dir, "data.sql", MODE_FILE, &rope, &t->data_sha256, e);
+}
+
+/* The definitions among the parts of one bucket, as a script that stands alone. */
+static int add_schema_file(Layout *l, DirBuilder *dir, const Buckets *b, size_t bucket, Error *e)
+{
+    const Script *s = l->in->script;
+    _cleanup_(composer_freep) Composer *c = NULL;
+    const Buf *text;
+    int r = composer_new(s, false, &c);
+    for (size_t i = b->first[bucket]; r == 0 && i < b->first[bucket + 1]; i++)
+        if (model_is_schema(s->parts[b->parts[i]].entry))
+            r = add_part(c, &s->parts[b->parts[i]], NULL, NULL);
+    if (r == 0)
+        r = composer_finish(c, l->in->run->secret, &text, NULL);
+    return r < 0 ? error_oom(e) : add_text_file(l, dir, "schema.sql", MODE_FILE, text, e);
+}
+
+static int add_dir(DirBuilder *parent, const char *object_name, const char *const *reserved,
+                   const Dir *dir, const uint64_t *rows, Buf *ret_name, Error *e)
+{
+    bool cut = false;
+    size_t len = strlen(object_name);
+    if (name_encode(object_name, len, reserved, ret_name, &cut) < 0 || !buf_cstr(ret_name))
+        return error_oom(e);
+    DirEntry entry = {.name = (const char *)ret_name->data,
+                      .name_len = ret_name->len,
+                      .kind = ENTRY_DIR,
+                      .mode = 0555,
+                      .dir = *dir,
+                      .has_rows = rows != NULL,
+                      .rows = rows ? *rows : 0,
+                      .object_name = cut ? object_name : NULL,
+                      .object_name_len = cut ? len : 0};
+    return dir_builder_entry(parent, &entry, NULL, e);
+}
+
+static int write_table(Layout *l, DirBuilder *tables, size_t index, Error *e)
+{
+    const ModelTable *t = &l->in->model->tables[index];
+    _cleanup_(dir_builder_freep) DirBuilder *b = NULL;
+    _cleanup_(buf_release) Buf name = BUF_INIT;
+    Dir dir;
+    if (dir_builder_new(l->writer, &b) < 0)
+        return error_oom(e);
+    if (t->def != MODEL_NONE)
+        TRY(add_schema_file(l, b, &l->by_table, index, e));
+    if (t->data != MODEL_NONE)
+        TRY(add_data_file(l, b, t, e));
+    TRY(dir_builder_finish(b, &dir, e));
+    return add_dir(tables, t->name, NULL, &dir, t->data != MODEL_NONE ? &t->rows : NULL, &name, e);
+}
+
+json_t *layout_json_name(const char *name)
+{
+    json_t *j = json_string(name);
+    if (j)
+        return j;
+    _cleanup_(buf_release) Buf b = BUF_INIT;
+    if (name_encode(name, strlen(name), NULL, &b, NULL) < 0 || !buf_cstr(&b))
+        return NULL;
+    return json_string((const char *)b.data);
+}
+
+/* A schema's directory, its entry in the manifest, and in `*next` the first table after its own. */
+static int write_schema(Layout *l, DirBuilder *root, size_t index, size_t *next, json_t *schemas,
+                        Error *e)
+{
+    const Model *m = l->in->model;
+    _cleanup_(dir_builder_freep) DirBuilder *b = NULL, *tables = NULL;
+    _cleanup_(buf_release) Buf name = BUF_INIT;
+    uint64_t n = 0, rows = 0, bytes = 0;
+    Dir dir, tables_dir;
+    if (dir_builder_new(l->writer, &b) < 0 || dir_builder_new(l->writer, &tables) < 0)
+        return error_oom(e);
+    TRY(add_schema_file(l, b, &l->by_schema, index, e));
+    for (; *next < m->n_tables && m->tables[*next].schema_index == index; (*next)++, n++) {
+        TRY(write_table(l, tables, *next, e));
+        rows += m->tables[*next].rows;
+        bytes += m->tables[*next].bytes;
+    }
+    if (n > 0) {
+        TRY(dir_builder_finish(tables, &tables_dir, e));
+        TRY(dir_builder_dir(b, "tables", &tables_dir, e));
+    }
+    TRY(dir_builder_finish(b, &dir, e));
+    TRY(add_dir(root, m->schemas[index].name, root_names, &dir, NULL, &name, e));
+    json_t *entry =
+        json_pack("{s:o, s:s, s:I, s:I, s:I}", "name", layout_json_name(m->schemas[index].name),
+                  "path", (const char *)name.data, "tables", (json_int_t)n, "rows",
+                  (json_int_t)rows, "bytes", (json_int_t)bytes);
+    return json_array_append_new(schemas, entry) < 0 ? error_oom(e) : 0;
+}
+
+typedef bool (*PartFilter)(const ScriptPart *p);
+
+static bool every_part(const ScriptPart *p)
+{
+    (void)p;
+    return true;
+}
+
+static bool schema_part(const ScriptPart *p)
+{
+    return model_is_schema(p->entry);
+}
+
+static bool data_part(const ScriptPart *p)
+{
+    return !model_is_schema(p->entry) && !toc_is(p->entry, "MATERIALIZED VIEW DATA");
+}
+
+/* A script of the whole database. */
+static int add_script(Layout *l, DirBuilder *root, const char *name, PartFilter filter, Error *e)
+{
+    const Script *s = l->in->script;
+    const Model *m = l->in->model;
+    _cleanup_(composer_freep) Composer *c = NULL;
+    _cleanup_(rope_release) Rope rope = ROPE_INIT;
+    const Buf *text;
+    int r = composer_new(s, true, &c);
+    for (size_t i = 0; r == 0 && i < s->n; i++) {
+        const ScriptPart *p = &s->parts[i];
+        size_t t = m->table_of[p->index];
+        if (filter(p))
+            r = add_part(c, p, t != MODEL_NONE ? &m->tables[t].rows_rope : NULL, &l->in->blobs[i]);
+    }
+    if (r == 0)
+        r = composer_finish(c, l->in->run->secret, &text, NULL);
+    if (r < 0)
+        return error_oom(e);
+    TRY(composer_emit(c, l->writer, &rope, e));
+    return add_file(l, root, name, MODE_FILE, &rope, NULL, e);
+}
+
+static int write_root(Layout *l, SourceResult *result, json_t *schemas, Error *e)
+{
+    const Model *m = l->in->model;
+    _cleanup_(dir_builder_freep) DirBuilder *root = NULL;
+    if (dir_builder_new(l->writer, &root) < 0)
+        return error_oom(e);
+    size_t next = 0;
+    for (size_t i = 0; i < m->n_schemas; i++)
+        TRY(write_schema(l, root, i, &next, schemas, e));
+    TRY(add_text_file(l, root, "roles.sql", MODE_SECRET, l->in->roles, e));
+    TRY(add_script(l, root, "restore.sql", every_part, e));
+    TRY(add_script(l, root, "schema.sql", schema_part, e));
+    TRY(add_script(l, root, "data.sql", data_part, e));
+    return dir_builder_finish(root, &result->root, e);
+}
+
+int layout_write(const LayoutInput *in, SourceResult *result, json_t **ret_schemas, Error *e)
+{
+    Layout l = {.in = in, .writer = in->run->writer};
+    _cleanup_(json_freep) json_t *schemas = json_array();
+    const Model *m = in->model;
+    int r = schemas ? buckets_make(in->script, m->table_of, m->n_tables, &l.by_table) : -ENOMEM;
+    if (r == 0)
+        r = buckets_make(in->script, m->schema_of, m->n_schemas, &l.by_schema);
+    r = r < 0 ? error_oom(e) : write_root(&l, result, schemas, e);
+    buckets_release(&l.by_table);
+    buckets_release(&l.by_schema);
+    if (r < 0)
+        return r;
+    result->file_count = l.files;
+    result->table_count = m->n_tables;
+    *ret_schemas = TAKE_PTR(schemas);
+    return 0;
+}

@@ -1,0 +1,24 @@
+/* Layout: the files of a PostgreSQL backup and the directories they stand in. */
+#pragma once
+
+#include "source/postgres/model.h"
+#include "source/postgres/script.h"
+#include "source/source.h"
+
+typedef struct LayoutInput {
+    const SourceRun *run;
+    const Script *script;
+    Model *model;
+    const Buf *roles;  /* roles.sql */
+    const Rope *blobs; /* one for each script part; empty but for entries BLOBS */
+} LayoutInput;
+
+/* Compose every table's data.sql, before its rows are read. */
+int layout_prepare(Model *m, const Script *s, const uint8_t secret[32], Error *e);
+
+/* Write everything. Fills `root`, `file_count` and `table_count` of the result, and gives the
+ * "schemas" of the manifest (a new reference). */
+int layout_write(const LayoutInput *in, SourceResult *result, json_t **ret_schemas, Error *e);
+
+/* A text for JSON, which knows UTF-8 only: other names appear as their file's. */
+json_t *layout_json_name(const char *name);

@@ -1,0 +1,253 @@
+/* The PostgreSQL source: one snapshot from begin to end. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "source/postgres/blobs.h"
+#include "source/postgres/catalog.h"
+#include "source/postgres/conn.h"
+#include "source/postgres/copy.h"
+#include "source/postgres/layout.h"
+#include "source/postgres/roles.h"
+#include "source/postgres/snapshot.h"
+#include "source/postgres/tools.h"
+#include "source/postgres/try.h"
+#include "source/source.h"
+#include "util/cleanup.h"
+
+#define DEFAULT_LOCK_WAIT 60.0 /* seconds */
+#define MAX_RESTARTS      5    /* dumps begun anew because a table changed under the first steps */
+
+typedef struct PostgresSource {
+    Source base;
+    ConnInfo given, pinned;
+    PgTools tools;
+    Conn *coordinator; /* from open to free */
+} PostgresSource;
+
+static void postgres_free(Source *base)
+{
+    PostgresSource *s = (PostgresSource *)base;
+    conn_close(s->coordinator);
+    conninfo_release(&s->given);
+    conninfo_release(&s->pinned);
+    pg_tools_release(&s->tools);
+    free(base->name);
+    free(base->masked);
+    free(s);
+}
+
+static int postgres_open(Source *base, Error *e)
+{
+    PostgresSource *s = (PostgresSource *)base;
+    const SourceOptions *o = base->options;
+    TRY(conninfo_check_pooler(&s->given, e));
+    TRY(conn_open(
+        &s->given,
+        &(ConnOptions){.retries = o->retries, .cancel = o->cancel, .note = o->note, .ctx = o->ctx},
+        &s->coordinator, e));
+    TRY(conninfo_pin(&s->given, conn_pg(s->coordinator), &s->pinned, e));
+    TRY(pg_tools_find(o->pg_bindir, NULL, conn_major(s->coordinator), &s->tools, e));
+    char *name = strdup(s->pinned.dbname);
+    if (!name)
+        return error_oom(e);
+    free(base->name);
+    base->name = name;
+    return 0;
+}
+
+/* What one read gathers. */
+typedef struct Run {
+    PostgresSource *source;
+    const SourceRun *run;
+    SinkShared shared;
+    Snapshot snapshot;
+    DatabaseInfo info;
+    BelongsList belongs;
+    TableFactsList facts;
+    Model model;
+    Script script;
+    Buf roles;
+    Rope *blobs; /* one for each part of the script */
+    uint64_t blob_bytes;
+} Run;
+
+static void run_release(Run *r)
+{
+    for (size_t i = 0; r->blobs && i < r->script.n; i++)
+        rope_release(&r->blobs[i]);
+    free(r->blobs);
+    buf_release(&r->roles);
+    model_release(&r->model); /* points into the TOC */
+    script_release(&r->script);
+    table_facts_release(&r->facts);
+    belongs_release(&r->belongs);
+    database_info_release(&r->info);
+    snapshot_end(&r->snapshot);
+}
+
+static int take_snapshot(Run *r, Error *e)
+{
+    PostgresSource *s = r->source;
+    const SourceOptions *o = s->base.options;
+    SnapshotOptions so = {.tools = &s->tools,
+                          .pinned = &s->pinned,
+                          .lock_wait =
+                              o->table_lock_wait >= 0 ? o->table_lock_wait : DEFAULT_LOCK_WAIT,
+                          .cancel = o->cancel};
+    for (int attempt = 0;; attempt++) {
+        Error why = ERROR_INIT;
+        int err = snapshot_begin(s->coordinator, &so, &r->snapshot, &why);
+        if (err != -ESTALE || attempt >= MAX_RESTARTS)
+            return err < 0 ? error_move(e, &why) : 0;
+        _cleanup_free_ char *text = NULL;
+        if (o->note && asprintf(&text, "%s; beginning again", why.message) >= 0)
+            o->note(o->ctx, text);
+        error_release(&why);
+    }
+}
+
+static int read_catalogues(Run *r, Error *e)
+{
+    Conn *c = r->source->coordinator;
+    TRY(catalog_database(c, &r->info, e));
+    TRY(catalog_belongs(c, &r->belongs, e));
+    TRY(catalog_table_facts(c, &r->snapshot.toc, &r->facts, e));
+    return model_build(&r->snapshot.toc, &r->belongs, &r->facts, &r->model, e);
+}
+
+static int read_rows(Run *r, Error *e)
+{
+    PostgresSource *s = r->source;
+    int jobs = s->base.options->jobs;
+    if (jobs <= 0) {
+        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        jobs = cores < 2 ? 2 : cores > 4 ? 4 : (int)cores;
+    }
+    CopyOptions co = {.pinned = &s->pinned, .jobs = jobs, .shared = &r->shared};
+    return r->snapshot.reader ? copy_from_dump(&co, &r->snapshot, &r->model, e)
+                              : copy_tables(&co, &r->snapshot, &r->model, e);
+}
+
+static int read_blobs(Run *r, Error *e)
+{
+    r->blobs = calloc(r->script.n + 1, sizeof(*r->blobs));
+    if (!r->blobs)
+        return error_oom(e);
+    for (size_t i = 0; i < r->script.n; i++) {
+        uint64_t bytes = 0;
+        if (!toc_is(r->script.parts[i].entry, "BLOBS"))
+            continue;
+        TRY(blobs_read(r->source->coordinator, &r->snapshot.toc, &r->script.parts[i], &r->shared,
+                       &r->blobs[i], &bytes, e));
+        r->blob_bytes += bytes;
+    }
+    return 0;
+}
+
+/* Everything but the rows' directories. */
+static int gather(Run *r, Error *e)
+{
+    PostgresSource *s = r->source;
+    const SourceOptions *o = s->base.options;
+    TRY(take_snapshot(r, e));
+    if (r->snapshot.reader && o->note)
+        o->note(o->ctx, "another session waits for a table's lock: reading through one connection");
+    TRY(read_catalogues(r, e));
+    TRY(script_make(&s->tools, &r->snapshot.toc, o->cancel, &r->script, e));
+    TRY(layout_prepare(&r->model, &r->script, r->run->secret, e));
+    TRY(read_rows(r, e));
+    TRY(read_blobs(r, e));
+    TRY(roles_read(&s->tools, &s->pinned, s->coordinator, r->info.may_read_passwords,
+                   r->run->secret, o->cancel, &r->roles, e));
+    if (!r->info.may_read_passwords && o->note)
+        o->note(o->ctx, "roles.sql holds no passwords: the role may not read them");
+    return 0;
+}
+
+static void add_sums(const Run *r, SourceResult *result)
+{
+    for (size_t i = 0; i < r->model.n_tables; i++) {
+        result->record_count += r->model.tables[i].rows;
+        result->size_bytes += r->model.tables[i].bytes;
+    }
+    result->size_bytes += r->blob_bytes;
+}
+
+/* The manifest's account of the database. Steals `schemas`. */
+static int describe(const Run *r, json_t *schemas, SourceResult *result, Error *e)
+{
+    const PostgresSource *s = r->source;
+    result->database = json_pack(
+        "{s:s, s:o, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s*, s:o}", "type", "postgres", "name",
+        layout_json_name(s->pinned.dbname), "connection", s->base.masked, "server_version",
+        r->info.server_version, "encoding", r->info.encoding, "collation", r->info.collation,
+        "database_size", (json_int_t)r->info.size, "size_bytes", (json_int_t)result->size_bytes,
+        "record_count", (json_int_t)result->record_count, "table_count",
+        (json_int_t)result->table_count, "snapshot_lsn", r->info.lsn, "schemas", schemas);
+    if (!result->database)
+        return error_oom(e);
+    if (!r->info.may_read_passwords) {
+        result->left_out = json_pack("[{s:s, s:s}]", "what", "role passwords", "why",
+                                     "the role may not read pg_authid");
+        if (!result->left_out)
+            return error_oom(e);
+    }
+    return 0;
+}
+
+static int postgres_read(Source *base, const SourceRun *run, SourceResult *ret_result, Error *e)
+{
+    _cleanup_(run_release) Run r = {.source = (PostgresSource *)base,
+                                    .run = run,
+                                    .shared = {.writer = run->writer, .options = base->options},
+                                    .snapshot = {.coordinator = NULL}};
+    SourceResult result = {0};
+    json_t *schemas = NULL;
+    TRY(gather(&r, e));
+    LayoutInput in = {
+        .run = run, .script = &r.script, .model = &r.model, .roles = &r.roles, .blobs = r.blobs};
+    TRY(layout_write(&in, &result, &schemas, e));
+    add_sums(&r, &result);
+    int err = describe(&r, schemas, &result, e);
+    if (err == 0)
+        err = snapshot_check(&r.snapshot, e);
+    if (err < 0) {
+        source_result_release(&result);
+        return err;
+    }
+    *ret_result = result;
+    return 0;
+}
+
+static const SourceOps postgres_ops = {
+    .scheme = "postgres",
+    .open = postgres_open,
+    .read = postgres_read,
+    .free = postgres_free,
+};
+
+int postgres_source_new(const char *conninfo, const SourceOptions *options, Source **ret_source,
+                        Error *e)
+{
+    PostgresSource *s = calloc(1, sizeof(*s));
+    if (!s)
+        return error_oom(e);
+    s->base.ops = &postgres_ops;
+    s->base.options = options;
+    int r = conninfo_parse(conninfo, &s->given, e);
+    if (r == 0) {
+        s->base.name = strdup(s->given.dbname);
+        s->base.masked = strdup(s->given.masked);
+        if (!s->base.name || !s->base.masked)
+            r = error_oom(e);
+    }
+    if (r < 0) {
+        postgres_free(&s->base);
+        return r;
+    }
+    *ret_source = &s->base;
+    return 0;
+}

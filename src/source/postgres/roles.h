@@ -1,0 +1,13 @@
+/* Roles: roles and tablespaces of the whole cluster, as pg_dumpall prints them. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "source/postgres/conn.h"
+#include "source/postgres/tools.h"
+#include "util/buf.h"
+
+/* The script, with a stable \restrict key. Without `passwords` it is made without them and says so
+ * in its first lines. */
+int roles_read(const PgTools *tools, const ConnInfo *pinned, Conn *coordinator, bool passwords,
+               const uint8_t secret[32], const atomic_bool *cancel, Buf *out, Error *e);
