@@ -13,6 +13,7 @@
 #include "store/writer.h"
 #include "tree/dir.h"
 #include "tree/stream.h"
+#include "util/clock.h"
 
 typedef struct Fixture {
     char *dir;  /* scratch */
@@ -102,17 +103,19 @@ static inline void fixture_commit(Fixture *f, const char *collection, const Dir 
 {
     Error error = ERROR_INIT;
     const char *slash = strchr(collection, '/');
-    char hex[ID_HEX_SIZE], ns[101] = "";
+    char hex[ID_HEX_SIZE], ns[101] = "", name[64];
+    clock_format_ts(f->time, name);
+    strcat(name, "--a--push--b");
     memcpy(ns, collection, (size_t)(slash - collection));
     id_to_hex(&root->id, hex);
     json_t *doc = json_pack(
         "{s:{s:s, s:s}, s:I, s:I, s:s, s:s, s:s, s:s, s:[], s:i, s:i, s:i, s:i, s:b, s:{s:s, s:I}, "
         "s:b}",
         "collection", "namespace", ns, "name", slash + 1, "timestamp", (json_int_t)f->time,
-        "finished", (json_int_t)f->time + 1, "archive_name", "2026-01-15T14-30-45Z--a--push--b",
-        "source_repo", "a", "trigger_event", "push", "commit_sha", "b", "databases", "size_bytes",
-        100, "record_count", 10, "file_count", 3, "table_count", 1, "includes_files", 0, "root",
-        "id", hex, "entries", (json_int_t)root->entries, "partial", partial);
+        "finished", (json_int_t)f->time + 1, "archive_name", name, "source_repo", "a",
+        "trigger_event", "push", "commit_sha", "b", "databases", "size_bytes", 100, "record_count",
+        10, "file_count", 3, "table_count", 1, "includes_files", 0, "root", "id", hex, "entries",
+        (json_int_t)root->entries, "partial", partial);
     assert_non_null(doc);
     BackupInfo info;
     assert_ok(writer_commit(f->writer, doc, &info, &error));

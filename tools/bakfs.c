@@ -1,4 +1,5 @@
 /* bakfs: mounts a store. Called mount.bakfs it is the helper of mount(8), with that one's flags. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,19 +66,25 @@ static const OptionProgram helper = {
 
 static const char *program_name = "bakfs";
 
-static void log_to_stderr(int priority, const char *message)
-{
-    report_note(program_name, "%s", message);
-}
+/* Whether stderr leads nowhere any more. Changes once, while the mount becomes ready. */
+static atomic_bool detached;
 
-static void log_to_syslog(int priority, const char *message)
+static void log_line(int priority, const char *message)
 {
-    syslog(priority, "%s", message);
+    if (atomic_load(&detached))
+        syslog(priority, "%s", message);
+    else
+        report_note(program_name, "%s", message);
 }
 
 static void detach(void *ctx)
 {
-    background_ready(ctx);
+    Background *b = ctx;
+    if (b->pipe < 0)
+        return;
+    openlog(program_name, LOG_PID, LOG_DAEMON);
+    atomic_store(&detached, true);
+    background_ready(b);
 }
 
 static int run(const char *store, const char *mountpoint, const Arguments *a, Error *e)
@@ -92,7 +99,6 @@ static int run(const char *store, const char *mountpoint, const Arguments *a, Er
         r = background_start(&background, &exit_code, e);
         if (r > 0)
             return exit_code;
-        openlog(program_name, LOG_PID, LOG_DAEMON);
     }
     if (r < 0)
         return report_error(program_name, e);
@@ -101,15 +107,15 @@ static int run(const char *store, const char *mountpoint, const Arguments *a, Er
         .mountpoint = mountpoint,
         .options = &options,
         .debug = a->debug,
-        .log = foreground ? log_to_stderr : log_to_syslog,
+        .log = log_line,
         .ready = detach,
         .ready_ctx = &background,
     };
     r = mount_run(&request, e);
     if (r == 0)
         return BK_EXIT_OK;
-    if (!foreground && background.pipe < 0) /* nobody reads stderr any more */
-        syslog(LOG_ERR, "%s", e->message ? e->message : "out of memory");
+    if (atomic_load(&detached))
+        log_line(LOG_ERR, e->message ? e->message : "out of memory");
     return report_error(program_name, e);
 }
 

@@ -240,6 +240,11 @@ bool layout_next(const Layout *l, InodeKind kind, uint32_t number, uint64_t from
     return false;
 }
 
+bool layout_shows(const Layout *l)
+{
+    return l->shown && l->shown->n > 0;
+}
+
 void layout_totals(const Layout *l, LayoutTotals *ret_totals)
 {
     *ret_totals = l->totals;

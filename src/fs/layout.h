@@ -61,6 +61,9 @@ bool layout_lookup(const Layout *l, InodeKind kind, uint32_t number, const char 
 bool layout_next(const Layout *l, InodeKind kind, uint32_t number, uint64_t from,
                  LayoutChild *ret_child);
 
+/* Whether the root's collection has any backup. */
+bool layout_shows(const Layout *l);
+
 /* Sums over the backups listed, for statfs. */
 typedef struct LayoutTotals {
     uint64_t bytes, files;

@@ -16,11 +16,14 @@
 #include "util/cleanup.h"
 
 /* What libfuse says goes through one function without a context, so this is global: while a mount
- * is being made its last message is kept for the error, afterwards all are logged. */
+ * is being made its last message, which may come in pieces, is kept for the error; afterwards all
+ * are logged. */
 static struct {
     pthread_mutex_t lock;
     FsLog log; /* NULL: keep */
     char kept[256];
+    size_t kept_len;
+    bool kept_whole; /* the last piece ended its line */
 } fuse_words = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 __attribute__((format(printf, 2, 0))) static void take_fuse_words(enum fuse_log_level level,
@@ -29,12 +32,21 @@ __attribute__((format(printf, 2, 0))) static void take_fuse_words(enum fuse_log_
     char text[sizeof(fuse_words.kept)];
     vsnprintf(text, sizeof(text), format, ap);
     size_t len = strlen(text);
+    bool whole = len > 0 && text[len - 1] == '\n';
     while (len > 0 && text[len - 1] == '\n')
         text[--len] = 0;
     pthread_mutex_lock(&fuse_words.lock);
     FsLog log = fuse_words.log;
-    if (!log && level <= FUSE_LOG_WARNING)
-        memcpy(fuse_words.kept, text, len + 1);
+    if (!log && level <= FUSE_LOG_WARNING) {
+        if (fuse_words.kept_whole)
+            fuse_words.kept_len = 0;
+        fuse_words.kept_whole = whole;
+        size_t room = sizeof(fuse_words.kept) - 1 - fuse_words.kept_len;
+        len = len < room ? len : room;
+        memcpy(fuse_words.kept + fuse_words.kept_len, text, len);
+        fuse_words.kept_len += len;
+        fuse_words.kept[fuse_words.kept_len] = 0;
+    }
     pthread_mutex_unlock(&fuse_words.lock);
     if (log && len > 0)
         log((int)level, text); /* libfuse's levels are syslog's */
@@ -46,6 +58,7 @@ static void route_fuse_words(FsLog log)
     pthread_mutex_lock(&fuse_words.lock);
     fuse_words.log = log;
     fuse_words.kept[0] = 0;
+    fuse_words.kept_len = 0;
     pthread_mutex_unlock(&fuse_words.lock);
     fuse_set_log_func(take_fuse_words);
 }
@@ -154,15 +167,19 @@ static int serve_and_unmount(const MountRequest *m, Fs *fs, struct fuse_session 
                              const char *mountpoint, Error *e)
 {
     Watch *watch = NULL;
-    WatchOptions o = {
-        .fs = fs, .session = session, .mountpoint = mountpoint, .stopping = tell_stopping};
+    WatchOptions o = {.fs = fs,
+                      .session = session,
+                      .mountpoint = mountpoint,
+                      .device = mountpoint_device(mountpoint),
+                      .stopping = tell_stopping};
     watch_block_signals();
     route_fuse_words(m->log);
     int r = watch_start(&o, &watch, e);
     if (r == 0)
         r = serve(session, e);
     watch_stop(watch); /* before the unmount: that closes the descriptor it writes to */
-    fuse_session_unmount(session);
+    if (mountpoint_device(mountpoint) == o.device)
+        fuse_session_unmount(session);
     return r;
 }
 

@@ -43,9 +43,9 @@ int mountpoint_check(const char *path, char **ret_absolute, Error *e)
     bool is_mounted = (st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) &&
                       (st.stx_attributes & STATX_ATTR_MOUNT_ROOT);
     /* systemd's automount unit stands at the mount point itself and expects the mount above it. */
-    if (is_mounted && statfs(absolute, &fs) == 0 && fs.f_type == AUTOFS_SUPER_MAGIC)
-        is_mounted = false;
-    if (is_mounted) {
+    if (is_mounted && statfs(absolute, &fs) < 0)
+        return unusable(path, errno, e);
+    if (is_mounted && fs.f_type != AUTOFS_SUPER_MAGIC) {
         int r = error_set(e, EBUSY, "%s is in use: something is mounted there already", path);
         error_hint(e, "unmount it (umount %s) or name another directory", path);
         return r;

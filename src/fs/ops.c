@@ -45,6 +45,8 @@ int fs_new(Store *store, const FsOptions *o, Fs **ret_fs, Error *e)
         fs->objects = cache_objects(fs->cache);
         r = new_layout(fs, NULL, &fs->layout, e);
     }
+    if (r == 0 && o->collection && !layout_shows(fs->layout))
+        fs_log(fs, LOG_WARNING, "there is no backup of the collection %s yet", o->collection);
     if (r < 0) {
         fs_free(fs);
         return r;

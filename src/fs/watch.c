@@ -15,7 +15,6 @@
 
 struct Watch {
     WatchOptions o;
-    uint64_t device; /* of the mount; 0 when not known */
     pthread_t thread, looper;
     atomic_bool end;
     int asked; /* how often INT or TERM came */
@@ -62,14 +61,14 @@ static void end_session(Watch *w)
 static void unmount(Watch *w)
 {
     Error e = ERROR_INIT;
-    int r = mountpoint_unmount(w->o.mountpoint, w->device, false, &e);
+    int r = mountpoint_unmount(w->o.mountpoint, w->o.device, false, &e);
     if (r == -EBUSY) {
         fs_log(w->o.fs, LOG_NOTICE,
                "%s is in use: it is unmounted now, and the driver ends with its last user (a "
                "second signal ends it at once)",
                w->o.mountpoint);
         error_release(&e);
-        r = mountpoint_unmount(w->o.mountpoint, w->device, true, &e);
+        r = mountpoint_unmount(w->o.mountpoint, w->o.device, true, &e);
     }
     if (r < 0 && r != -ESTALE) {
         fs_log_error(w->o.fs, "cannot unmount", &e);
@@ -120,7 +119,6 @@ int watch_start(const WatchOptions *o, Watch **ret_watch, Error *e)
         return error_oom(e);
     w->o = *o;
     w->looper = pthread_self();
-    w->device = mountpoint_device(o->mountpoint);
     int r = pthread_create(&w->thread, NULL, watch_thread, w);
     if (r != 0) {
         free(w);

@@ -1,7 +1,7 @@
 /* Watch: the thread that notices new and deleted backups, and takes the signals. */
 #pragma once
 
-#include <stdbool.h>
+#include <stdint.h>
 
 #include "fs/fs.h"
 
@@ -11,6 +11,7 @@ typedef struct WatchOptions {
     Fs *fs;
     struct fuse_session *session;
     const char *mountpoint; /* absolute; must outlive the watch */
+    uint64_t device;        /* of the mount, as mountpoint_device gives it */
     void (*stopping)(void); /* called when a first signal asks for the end; may be NULL */
 } WatchOptions;
 

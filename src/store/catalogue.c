@@ -1,6 +1,7 @@
 #include "store/catalogue.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <sqlite3.h>
@@ -129,8 +130,7 @@ static int open_db(const char *path, const char *store_id, bool writable, Catalo
     if (!c)
         return error_oom(e);
     pthread_mutex_init(&c->lock, NULL);
-    int flags = SQLITE_OPEN_NOMUTEX |
-                (writable ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
+    int flags = SQLITE_OPEN_NOMUTEX | (writable ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
     int r = 0;
     if (sqlite3_open_v2(path, &c->db, flags, NULL) != SQLITE_OK)
         r = error_set(e, ENOENT, "no catalogue can be opened at %s", path);
@@ -170,13 +170,17 @@ int catalogue_open(const char *dir, const char *store_id, CatalogueMode mode,
     if (snprintf(path, sizeof(path), "%s/metadata.db", dir) >= (int)sizeof(path))
         return error_set(e, ENAMETOOLONG, "the store's path is too long");
     if (mode != CATALOGUE_NEW) {
-        int r = open_db(path, store_id, mode == CATALOGUE_WRITE, ret_catalogue, e);
-        if (r == 0 || mode == CATALOGUE_READ || r == -ENOMEM || r == -ENOSPC)
+        int r = open_db(path, store_id, mode != CATALOGUE_READ, ret_catalogue, e);
+        if (r == 0 || mode != CATALOGUE_WRITE || r == -ENOMEM || r == -ENOSPC)
             return r;
     }
     snprintf(journal, sizeof(journal), "%s-journal", path);
     if ((unlink(path) < 0 && errno != ENOENT) || (unlink(journal) < 0 && errno != ENOENT))
         return error_errno(e, errno, "cannot replace %s", path);
+    /* SQLite would create it readable for others. */
+    _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return error_errno(e, errno, "cannot create %s", path);
     return open_db(path, store_id, true, ret_catalogue, e);
 }
 

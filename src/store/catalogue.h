@@ -10,12 +10,13 @@ typedef struct Catalogue Catalogue;
 
 typedef enum CatalogueMode {
     CATALOGUE_READ,  /* as it is; works on a read-only medium */
+    CATALOGUE_NOTE,  /* for writing to the ledger only: fails like CATALOGUE_READ, needs no lock */
     CATALOGUE_WRITE, /* one that can't be used is replaced by an empty one */
     CATALOGUE_NEW,   /* always replaced by an empty one */
 } CatalogueMode;
 
 /* Open `dir`/metadata.db. CATALOGUE_READ fails with -ENOENT or -EBADMSG when there is none that can
- * be used: unreadable, damaged, or of another store. The writing modes need the store's lock. */
+ * be used: unreadable, damaged, or of another store. The other modes need the store's lock. */
 int catalogue_open(const char *dir, const char *store_id, CatalogueMode mode,
                    Catalogue **ret_catalogue, Error *e);
 void catalogue_free(Catalogue *c); /* NULL is allowed */

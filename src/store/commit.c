@@ -166,6 +166,7 @@ static int publish_packs(StoreWriter *w, json_t *names, Error *e)
         if (r < 0)
             return r;
     }
+    w->published = true;
     return w->n_packs ? ops->sync_dir(w->store->backend, "packs", e) : 0;
 }
 

@@ -490,18 +490,14 @@ int store_mark_verified(Store *s, const BackupInfo *const *backups, size_t n, Er
 
 void store_note_read(Store *s, const ObjectId *packs, size_t n, int64_t time)
 {
-    Lock *lock;
     Catalogue *c;
     if (s->backend->ops->check_writable(s->backend, NULL) < 0 ||
-        lock_acquire(s->path, 0, NULL, NULL, NULL, &lock, NULL) < 0)
+        catalogue_open(s->path, s->config.store_id, CATALOGUE_NOTE, &c, NULL) < 0)
         return;
-    if (catalogue_open(s->path, s->config.store_id, CATALOGUE_WRITE, &c, NULL) == 0) {
-        int r = catalogue_begin(c, NULL);
-        for (size_t i = 0; r == 0 && i < n; i++)
-            r = catalogue_ledger_set(c, &packs[i], time, NULL);
-        if (r < 0 || catalogue_commit(c, NULL) < 0)
-            catalogue_rollback(c);
-        catalogue_free(c);
-    }
-    lock_release(lock);
+    int r = catalogue_begin(c, NULL);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = catalogue_ledger_set(c, &packs[i], time, NULL);
+    if (r < 0 || catalogue_commit(c, NULL) < 0)
+        catalogue_rollback(c);
+    catalogue_free(c);
 }

@@ -138,7 +138,7 @@ static int get_object(ObjectSource *source, const ObjectId *id, Object **ret_obj
 {
     StoreWriter *w = (StoreWriter *)source;
     pthread_mutex_lock(&w->lock);
-    const Location *at = idmap_get(&w->mine, id);
+    const Location *at = w->published ? NULL : idmap_get(&w->mine, id);
     Location mine = at ? *at : (Location){0};
     PackWriter *pack = at ? w->packs[at->pack].pack : NULL;
     pthread_mutex_unlock(&w->lock);

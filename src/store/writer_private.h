@@ -23,6 +23,7 @@ struct StoreWriter {
     IdMap mine; /* objects of this writer; Location.pack counts in packs */
     NewPack *packs;
     size_t n_packs;
+    bool published; /* the packs have their names, and belong to the store */
     WriterStats stats;
     Error failure; /* the first one */
 

@@ -7,7 +7,7 @@
 #define DIR_MAX_HEIGHT  16
 #define DIR_MAX_DEPTH   64 /* directories in each other */
 #define DIR_MAX_ENTRIES (1ull << 31)
-#define DIR_MAX_TARGET  4096
+#define DIR_MAX_TARGET  4095
 
 enum { DIR_ATTR_SHA256 = 1, DIR_ATTR_MTIME = 2, DIR_ATTR_ROWS = 3, DIR_ATTR_OBJECT_NAME = 4 };
 

@@ -21,8 +21,9 @@ def at(text):
     return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H-%M-%SZ"))
 
 
-def dump_at(store, source, when, *args, **env):
-    return store.dump(*args, f"sqlite:{source}", env={"BAKFS_TEST_TIME": at(when), **env})
+def dump_at(store, source, when, *args, exit=helpers.OK, **env):
+    return store.dump(*args, f"sqlite:{source}", exit=exit,
+                      env={"BAKFS_TEST_TIME": at(when), **env})
 
 
 def shell(command, cwd):
@@ -205,7 +206,6 @@ def test_duplicate_names_are_numbered(store, shop, mount):
         assert os.listdir(mnt / "latest") == ["latest_2026-03-01T12-00-00Z"]
     ids = [b["backup_id"] for b in store.list()]
     assert len(set(ids)) == 4
-    assert len({i.split("--")[0] for i in ids}) == 1
 
 
 def test_a_clock_that_ran_backwards_does_not_reorder(store, shop, mount):

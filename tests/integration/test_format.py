@@ -94,14 +94,13 @@ def test_manifest_members(store, shop):
     store.dump("--collection", "prod/shop", f"sqlite:{shop}", env=env)
     reader = StoreReader(store)
     first, second = reader.backups()
-    digest = hashlib.sha256(b"prod/shop@1768487445").hexdigest()[:16]
-    assert first["backup_id"] == f"backup-{digest}"
-    assert second["backup_id"] == f"backup-{digest}--2"
+    for backup, text in ((first, b"prod/shop@1768487445"), (second, b"prod/shop@1768487445--2")):
+        assert backup["backup_id"] == "backup-" + hashlib.sha256(text).hexdigest()[:16]
     assert first["latest_name"] == "latest_2026-01-15T14-30-45Z"
     assert first["archive_name"] == "2026-01-15T14-30-45Z--my-app--push--0123456"
     assert second["archive_name"] == first["archive_name"] + "--2"
     assert first["collection"] == {"namespace": "prod", "name": "shop"}
-    assert (first["source_repo"], first["trigger_event"]) == ("my/app", "push")
+    assert (first["source_repo"], first["trigger_event"]) == ("my-app", "push")
     assert first["commit_sha"] == "0123456789abcdef"
     assert first["environment"] == "live" and first["tags"] == {"team": "data"}
     assert first["partial"] is False and first["left_out"] == []

@@ -44,8 +44,8 @@ def quickstart(build, *args, **kwargs):
 def test_sqlite_twice(build):
     for _ in range(2):
         out = quickstart(build).stdout
-        assert "1|Teapot|24.9\n" in out
-        assert "1|Teapot|19.9\n2|Cup|6.5\n3|Kettle|39\n4|Saucer|3.2\n" in out
+        assert "1|Teapot|24.5\n" in out
+        assert "1|Teapot|19.5\n2|Cup|6.5\n3|Kettle|39\n4|Saucer|3.25\n" in out
         assert "\nok\n" in out
         assert "> " in out and "Saucer" in out
         assert "# That was it" in out
@@ -91,7 +91,7 @@ def interrupt(build, args, when):
 
 
 def test_interrupted_while_mounted(build):
-    interrupt(build, [], "find mnt/archive")
+    interrupt(build, [], "find mnt/latest")
     assert traces() == []
 
 

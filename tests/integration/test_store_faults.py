@@ -59,7 +59,9 @@ def listable(root):
 @pytest.fixture
 def filled(store, tmp_path):
     """A store with two backups of a shop, the second changed; and the expected files of each."""
-    shop = helpers.make_shop(tmp_path / "shop.db", customers=3000)
+    source = tmp_path / "source"
+    source.mkdir()
+    shop = helpers.make_shop(source / "shop.db", customers=3000)
     store.dump(f"sqlite:{shop}", env={"BAKFS_TEST_TIME": 1768487445})
     db = sqlite3.connect(shop)
     db.execute("UPDATE customers SET credit = credit + 1 WHERE id % 50 = 0")
@@ -98,6 +100,19 @@ def test_flipped_byte_anywhere_in_a_pack_is_found(filled):
                 assert pack.stem in done.stdout + done.stderr, f"{pack.name} at {offset}"
                 filled.verify("--quick", exit=(helpers.OK, helpers.FAILED))
     filled.verify()
+
+
+@pytest.mark.slow
+def test_every_stretch_of_a_small_store(store, tmp_path):
+    """The same at some 300 evenly spread places of each pack of a store of a few kilobytes."""
+    store.dump(f"sqlite:{helpers.make_shop(tmp_path / 'tiny.db', customers=5)}")
+    for pack in store.packs():
+        size = pack.stat().st_size
+        for offset in range(0, size, max(1, size // 300)):
+            with flipped(pack, offset, bit=offset % 8):
+                done = store.verify(exit=helpers.FAILED)
+                assert pack.stem in done.stdout + done.stderr, f"{pack.name} at {offset}"
+    store.verify()
 
 
 def test_damage_names_backups_and_tables(filled):
@@ -173,16 +188,21 @@ def test_garbage_among_packs_and_manifests(filled):
 
 
 def test_damaged_manifest(filled, mount):
-    """The backup it described is reported; the other one is there."""
+    """It is reported, and the other backup is there, with the catalogue and without."""
     manifest = filled.manifests()[-1]
+    first = min(filled.list(), key=lambda b: b["ordinal"])["backup_id"]
     size = manifest.stat().st_size
     for offset in (0, size // 3, size // 2, size - 2):
         with flipped(manifest, offset, bit=2):
             done = filled.verify(exit=helpers.FAILED)
             assert manifest.stem in done.stdout + done.stderr
+            (filled.path / "metadata.db").unlink(missing_ok=True)
             with mount(filled) as mnt:
-                assert len(os.listdir(mnt / "by-id")) == 1
+                assert first in os.listdir(mnt / "by-id")
+                db = mnt / "by-id" / first / "shop.db"
+                assert helpers.query(db, "PRAGMA integrity_check") == ["ok"]
     filled.verify()
+    assert len(filled.list()) == 2
 
 
 def test_lost_catalogue(filled, expected, shop, mount):
@@ -209,7 +229,7 @@ def test_lost_catalogue(filled, expected, shop, mount):
 
 def test_known_chunks_stay_known_without_the_catalogue(filled, tmp_path):
     """An unchanged database costs next to nothing, catalogue or not."""
-    shop = tmp_path / "shop.db"
+    shop = tmp_path / "source" / "shop.db"
     (filled.path / "metadata.db").unlink()
     before = sum(p.stat().st_size for p in filled.packs())
     filled.dump(f"sqlite:{shop}")

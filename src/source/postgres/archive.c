@@ -123,7 +123,7 @@ static int read_int(ArchiveReader *r, int64_t *ret, Error *e)
 
 static int read_int32(ArchiveReader *r, int32_t *ret, Error *e)
 {
-    int64_t v;
+    int64_t v = 0;
     int err = read_int(r, &v, e);
     if (err < 0)
         return err;
@@ -136,7 +136,7 @@ static int read_int32(ArchiveReader *r, int32_t *ret, Error *e)
 /* Allocates as bytes arrive, so that a wrong length costs nothing. Length -1 stands for NULL. */
 static int read_str(ArchiveReader *r, char **ret, Error *e)
 {
-    int32_t len;
+    int32_t len = 0;
     int err = read_int32(r, &len, e);
     if (err < 0)
         return err;
@@ -227,7 +227,7 @@ static int read_offset(ArchiveReader *r, TocEntry *t, Error *e)
 
 static int read_entry(ArchiveReader *r, const Archive *a, TocEntry *t, Error *e)
 {
-    int32_t had_dumper;
+    int32_t had_dumper = 0;
     TRY(read_int32(r, &t->dump_id, e));
     if (t->dump_id <= 0)
         return error_set(e, EBADMSG, "damaged archive: dump id %d", t->dump_id);
@@ -280,7 +280,7 @@ static int read_head(ArchiveReader *r, Archive *a, Error *e)
     if (h[10] != 1)
         return error_set(e, EPROTONOSUPPORT, "the archive is not in pg_dump's custom format");
     if (a->minor >= 15) {
-        uint8_t algorithm;
+        uint8_t algorithm = 0;
         TRY(read_u8(r, &algorithm, e));
         a->compression = algorithm;
     } else {
@@ -298,7 +298,7 @@ int archive_read_toc(ArchiveReader *r, Archive *ret_archive, Error *e)
     _cleanup_(archive_release) Archive a = {0};
     TRY(read_head(r, &a, e));
 
-    int32_t n;
+    int32_t n = 0;
     TRY(read_int32(r, &n, e));
     if (n < 0 || n > (int32_t)ARCHIVE_TOC_MAX)
         return error_set(e, EBADMSG, "damaged archive: %d entries", n);
@@ -323,7 +323,7 @@ int archive_read_toc(ArchiveReader *r, Archive *ret_archive, Error *e)
 /* The next chunk's length; 0 ends a run of chunks. */
 static int next_chunk(ArchiveReader *r, Error *e)
 {
-    int32_t len;
+    int32_t len = 0;
     TRY(read_int32(r, &len, e));
     if (len < 0)
         return error_set(e, EBADMSG, "damaged archive: a chunk of %d bytes", len);
@@ -351,7 +351,7 @@ static int skip_chunks(ArchiveReader *r, Error *e)
 static int skip_blobs(ArchiveReader *r, Error *e)
 {
     for (;;) {
-        int64_t oid; /* unsigned in PostgreSQL, but written as a signed number */
+        int64_t oid = 0; /* unsigned in PostgreSQL, but written as a signed number */
         TRY(read_int(r, &oid, e));
         if (oid == 0)
             return 0;
@@ -372,8 +372,8 @@ int archive_next_block(ArchiveReader *r, int *ret_type, int32_t *ret_dump_id, Er
     int more = fill(r, e);
     if (more <= 0)
         return more;
-    uint8_t type;
-    int32_t id;
+    uint8_t type = 0;
+    int32_t id = 0;
     TRY(read_u8(r, &type, e));
     if (type != BLOCK_DATA && type != BLOCK_BLOBS)
         return error_set(e, EBADMSG, "damaged archive: data block of type %u", type);

@@ -95,8 +95,8 @@ int catalog_check_rights(Conn *c, Error *e)
     const char *text = r == 0 ? buf_cstr(&list) : NULL;
     if (!text)
         return error_oom(e);
-    error_set(e, EACCES, "user %s can't read %d table%s: %s", PQuser(conn_pg(c)), n,
-              n == 1 ? "" : "s", text);
+    error_set(e, EACCES, "user %s can't read %d table%s or sequence%s: %s", PQuser(conn_pg(c)), n,
+              n == 1 ? "" : "s", n == 1 ? "" : "s", text);
     error_hint(e,
                "GRANT pg_read_all_data TO %s (PostgreSQL 14 and later), or grant USAGE on the "
                "schemas and SELECT on the tables; for row security, ALTER ROLE %s BYPASSRLS; or "

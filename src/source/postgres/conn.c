@@ -15,7 +15,7 @@
 
 struct Conn {
     PGconn *pg;
-    char *where; /* masked connection, for messages */
+    char *where;         /* masked connection, for messages */
     char *child_options; /* or NULL; owned */
 };
 
@@ -50,19 +50,15 @@ static void ignore_notice(void *arg, const PGresult *res)
     (void)res;
 }
 
-/* The last line of libpq's message: with several addresses or encryption modes it tells of each
- * attempt. No trailing newline. */
+/* The last line of libpq's message that is not indented: with several addresses or encryption modes
+ * it tells of each attempt, with advice below. */
 static char *last_line(const char *text)
 {
-    size_t len = strlen(text);
-    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
-        len--;
-    size_t start = len;
-    while (start > 0 && text[start - 1] != '\n')
-        start--;
-    while (start < len && (text[start] == '\t' || text[start] == ' '))
-        start++;
-    return strndup(text + start, len - start);
+    const char *last = text;
+    for (const char *p = text; *p; p += strcspn(p, "\n"), p += *p == '\n')
+        if (*p != '\t' && *p != ' ' && *p != '\n')
+            last = p;
+    return strndup(last, strcspn(last, "\n"));
 }
 
 /* keyword and value arrays for libpq from `ci`. */

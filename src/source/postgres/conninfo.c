@@ -86,7 +86,7 @@ static char *mask(const ConnInfo *ci, bool has_password)
         r = buf_add_str(&b, "?host=");
         if (r == 0)
             r = add_escaped(&b, host);
-        if (r == 0 && port)
+        if (r == 0 && port && strcmp(port, "5432") != 0)
             r = buf_addf(&b, "&port=%s", port);
     }
     return r == 0 ? buf_take_cstr(&b) : NULL;
@@ -102,6 +102,38 @@ static int set_names(ConnInfo *ci, bool has_password, Error *e)
     return ci->masked ? 0 : error_oom(e);
 }
 
+static int malformed(Error *e)
+{
+    error_set(e, EINVAL, "the PostgreSQL connection string is malformed");
+    error_hint(e,
+               "write postgresql://USER@HOST:PORT/DATABASE, with @ : / ? # and %% inside of names "
+               "and passwords as %%XX, or \"host=... dbname=... user=...\"");
+    error_exit_code(e, BK_EXIT_USAGE);
+    return -EINVAL;
+}
+
+/* An @ or / that should have been written as %XX makes libpq take a piece of the password for a
+ * host, port or database, and it would be shown as such. */
+static bool splits_password(const char *spec)
+{
+    const char *p = strstr(spec, "://");
+    if (!p || p > strpbrk(spec, ":="))
+        return false;
+    p += 3;
+    const char *end = p + strcspn(p, "?");
+    const char *at = memchr(p, '@', (size_t)(end - p));
+    if (!at)
+        return false;
+    const char *slash = memchr(p, '/', (size_t)(end - p));
+    return (slash && slash < at) || memchr(at + 1, '@', (size_t)(end - at - 1));
+}
+
+static bool ports_are_numbers(const ConnInfo *ci)
+{
+    const char *port = conninfo_get(ci, "port");
+    return !port || port[strspn(port, "0123456789,")] == 0;
+}
+
 int conninfo_parse(const char *spec, ConnInfo *ret_ci, Error *e)
 {
     _cleanup_(conninfo_release) ConnInfo ci = {0};
@@ -113,12 +145,9 @@ int conninfo_parse(const char *spec, ConnInfo *ret_ci, Error *e)
         char *said = NULL;
         PQconninfoOption *given = PQconninfoParse(spec, &said);
         PQfreemem(said); /* it may quote the password */
-        if (!given) {
-            error_set(e, EINVAL, "the PostgreSQL connection string is malformed");
-            error_hint(e, "write postgresql://USER@HOST:PORT/DATABASE, special characters as %%XX, "
-                          "or \"host=... dbname=... user=...\"");
-            error_exit_code(e, BK_EXIT_USAGE);
-            return -EINVAL;
+        if (!given || splits_password(spec)) {
+            PQconninfoFree(given);
+            return malformed(e);
         }
         int r = 0;
         for (PQconninfoOption *o = given; r == 0 && o->keyword; o++) {
@@ -131,6 +160,8 @@ int conninfo_parse(const char *spec, ConnInfo *ret_ci, Error *e)
         if (r < 0)
             return error_oom(e);
     }
+    if (!ports_are_numbers(&ci))
+        return malformed(e);
     TRY(set_names(&ci, has_password, e));
     *ret_ci = ci;
     ci = (ConnInfo){0};

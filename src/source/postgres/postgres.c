@@ -39,7 +39,16 @@ static void postgres_free(Source *base)
     free(s);
 }
 
-static int postgres_open(Source *base, Error *e)
+/* Names of objects stand in messages, and may hold anything. */
+static int sanitize(int r, Error *e)
+{
+    for (char *p = e ? e->message : NULL; p && *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            *p = ' ';
+    return r;
+}
+
+static int open_source(Source *base, Error *e)
 {
     PostgresSource *s = (PostgresSource *)base;
     const SourceOptions *o = base->options;
@@ -50,12 +59,18 @@ static int postgres_open(Source *base, Error *e)
         &s->coordinator, e));
     TRY(conninfo_pin(&s->given, conn_pg(s->coordinator), &s->pinned, e));
     TRY(pg_tools_find(o->pg_bindir, NULL, conn_major(s->coordinator), &s->tools, e));
+    TRY(catalog_check_rights(s->coordinator, e));
     char *name = strdup(s->pinned.dbname);
     if (!name)
         return error_oom(e);
     free(base->name);
     base->name = name;
     return 0;
+}
+
+static int postgres_open(Source *base, Error *e)
+{
+    return sanitize(open_source(base, e), e);
 }
 
 /* What one read gathers. */
@@ -198,7 +213,7 @@ static int describe(const Run *r, json_t *schemas, SourceResult *result, Error *
     return 0;
 }
 
-static int postgres_read(Source *base, const SourceRun *run, SourceResult *ret_result, Error *e)
+static int read_source(Source *base, const SourceRun *run, SourceResult *ret_result, Error *e)
 {
     _cleanup_(run_release) Run r = {.source = (PostgresSource *)base,
                                     .run = run,
@@ -220,6 +235,11 @@ static int postgres_read(Source *base, const SourceRun *run, SourceResult *ret_r
     }
     *ret_result = result;
     return 0;
+}
+
+static int postgres_read(Source *base, const SourceRun *run, SourceResult *ret_result, Error *e)
+{
+    return sanitize(read_source(base, run, ret_result, e), e);
 }
 
 static const SourceOps postgres_ops = {

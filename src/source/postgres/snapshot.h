@@ -27,13 +27,11 @@ typedef struct Snapshot {
 } Snapshot;
 
 /* Begin the transaction, run pg_dump, lock. `coordinator` must be idle. -ESTALE when a table
- * changed meanwhile: end the snapshot and try again. -EACCES with a list when the role lacks
- * rights; -EBUSY when a lock was not to be had in time. */
+ * changed meanwhile: try again. -EBUSY when a lock was not to be had in time. */
 int snapshot_begin(Conn *coordinator, const SnapshotOptions *o, Snapshot *ret_snapshot, Error *e);
 
 /* Prove that the coordinator's transaction still stands. */
 int snapshot_check(Snapshot *s, Error *e);
 
-/* End pg_dump and the transaction. Also what a failed snapshot_begin left open on the coordinator
- * is ended by this on a zeroed Snapshot with `coordinator` set. */
+/* End pg_dump and the transaction. A zeroed Snapshot is allowed. */
 void snapshot_end(Snapshot *s);

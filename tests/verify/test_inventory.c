@@ -1,0 +1,169 @@
+#include "verify/inventory.h"
+
+#include <errno.h>
+
+#include "harm.h"
+
+static void open_inventory(Fixture *f, DamageList *l, Inventory **ret)
+{
+    Error error = ERROR_INIT;
+    damage_list_init(l);
+    assert_ok(inventory_new(store_backend(f->store), l, NULL, ret, &error));
+}
+
+static void test_an_empty_store(void **state)
+{
+    DamageList damage;
+    Inventory *v;
+    open_inventory(*state, &damage, &v);
+    assert_int_equal(v->n_packs, 0);
+    assert_int_equal(v->n_objects, 0);
+    assert_null(inventory_find(v, &(ObjectId){.b = {1}}));
+    inventory_free(v);
+    inventory_free(NULL);
+    damage_list_release(&damage);
+}
+
+static void test_every_object_is_found(void **state)
+{
+    Fixture *f = *state;
+    BackupInfo info;
+    fixture_backup(f, 3 << 20, 1, &info);
+    DamageList damage;
+    Inventory *v;
+    open_inventory(f, &damage, &v);
+    assert_int_equal(damage.n, 0);
+    assert_int_equal(v->n_packs, 2); /* data and nodes */
+    assert_true(v->n_objects > 10);
+    assert_int_equal(v->packs[0].objects + v->packs[1].objects, v->n_objects);
+    for (size_t i = 0; i < v->n_objects; i++) {
+        assert_ptr_equal(inventory_find(v, &v->objects[i].id), &v->objects[i]);
+        assert_true(i == 0 || id_compare(&v->objects[i - 1].id, &v->objects[i].id) < 0);
+    }
+    InventoryObject *root = inventory_find(v, &info.root);
+    assert_non_null(root);
+    assert_null(inventory_find(v, &(ObjectId){{0}}));
+    assert_null(inventory_find(v, &(ObjectId){.b = {[0 ... ID_SIZE - 1] = 0xff}}));
+
+    assert_false(v->packs[root->pack].wanted);
+    inventory_want(v, root);
+    assert_true(v->packs[root->pack].wanted);
+    assert_false(v->packs[1 - root->pack].wanted);
+
+    assert_false(inventory_is_damaged(v, root));
+    inventory_mark_damaged(v, &info.root, 1 - root->pack); /* not the pack it lies in */
+    assert_false(inventory_is_damaged(v, root));
+    inventory_mark_damaged(v, &info.root, root->pack);
+    assert_true(inventory_is_damaged(v, root));
+    backup_info_release(&info);
+    inventory_free(v);
+    damage_list_release(&damage);
+}
+
+static void test_copies_in_several_packs(void **state)
+{
+    (void)state;
+    InventoryObject objects[] = {
+        {.id = {{1}}, .pack = 0}, {.id = {{2}}, .pack = 0}, {.id = {{2}}, .pack = 1},
+        {.id = {{2}}, .pack = 2}, {.id = {{3}}, .pack = 1},
+    };
+    InventoryPack packs[3] = {0};
+    Inventory v = {.packs = packs, .n_packs = 3, .objects = objects, .n_objects = 5};
+    InventoryObject *o = inventory_find(&v, &objects[2].id);
+    assert_ptr_equal(o, &objects[1]);
+    inventory_mark_damaged(&v, &o->id, 2);
+    assert_true(inventory_is_damaged(&v, o));
+    assert_false(objects[2].damaged);
+    inventory_want(&v, inventory_find(&v, &objects[0].id));
+    assert_true(packs[0].wanted && !packs[1].wanted && !packs[2].wanted);
+    inventory_want(&v, o);
+    assert_true(packs[1].wanted && packs[2].wanted);
+}
+
+/* The index is at the end of a pack: without it the records still tell. */
+static void test_a_damaged_index_is_rebuilt_from_the_records(void **state)
+{
+    Fixture *f = *state;
+    fixture_backup(f, 2 << 20, 1, NULL);
+    DamageList damage;
+    Inventory *v;
+    open_inventory(f, &damage, &v);
+    size_t objects = v->n_objects;
+    inventory_free(v);
+    damage_list_release(&damage);
+
+    Files packs;
+    files_list(f, ".pack", &packs);
+    assert_int_equal(packs.n, 2);
+    for (size_t i = 0; i < packs.n; i++) {
+        flip(packs.paths[i], file_size(packs.paths[i]) - 60, 1);
+        open_inventory(f, &damage, &v);
+        assert_int_equal(damage.n, 1);
+        assert_true(damage_names(&damage, DAMAGE_PACK, packs.paths[i]));
+        assert_int_equal(v->n_objects, objects);
+        assert_true(v->packs[0].scanned != v->packs[1].scanned);
+        inventory_free(v);
+        damage_list_release(&damage);
+        flip(packs.paths[i], file_size(packs.paths[i]) - 60, 1);
+    }
+    files_release(&packs);
+}
+
+static void test_other_names_are_ignored(void **state)
+{
+    Fixture *f = *state;
+    static const char *const names[] = {
+        "packs/notes.txt",
+        "packs/ab/notes.txt",
+        /* in another's shard */
+        "packs/ab/cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd.pack",
+        "packs/ab/ABCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCD.pack",
+        "packs/ab/abcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd.tmp",
+    };
+    char path[512];
+    snprintf(path, sizeof(path), "%s/packs/ab", f->path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        snprintf(path, sizeof(path), "%s/%s", f->path, names[i]);
+        FILE *file = fopen(path, "we");
+        assert_non_null(file);
+        fputs("something", file);
+        fclose(file);
+    }
+    DamageList damage;
+    Inventory *v;
+    open_inventory(f, &damage, &v);
+    assert_int_equal(v->n_packs, 0);
+    assert_int_equal(damage.n, 0);
+    inventory_free(v);
+    damage_list_release(&damage);
+}
+
+static void test_interruption(void **state)
+{
+    Fixture *f = *state;
+    fixture_backup(f, 1000, 1, NULL);
+    DamageList damage;
+    damage_list_init(&damage);
+    Inventory *v = NULL;
+    Error error = ERROR_INIT;
+    const atomic_bool cancel = true;
+    assert_int_equal(inventory_new(store_backend(f->store), &damage, &cancel, &v, &error), -EINTR);
+    assert_null(v);
+    error_release(&error);
+    damage_list_release(&damage);
+}
+
+int main(void)
+{
+#define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        WITH_STORE(test_an_empty_store),
+        WITH_STORE(test_every_object_is_found),
+        cmocka_unit_test(test_copies_in_several_packs),
+        WITH_STORE(test_a_damaged_index_is_rebuilt_from_the_records),
+        WITH_STORE(test_other_names_are_ignored),
+        WITH_STORE(test_interruption),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,127 @@
+#include "verify/records.h"
+
+#include <errno.h>
+
+#include "harm.h"
+
+static void check(Fixture *f, DamageList *damage, RecordCounts *counts)
+{
+    Error error = ERROR_INIT;
+    damage_list_init(damage);
+    assert_ok(records_check(store_backend(f->store), damage, NULL, counts, &error));
+}
+
+static int setup(void **state)
+{
+    Error error = ERROR_INIT;
+    fixture_setup(state);
+    Fixture *f = *state;
+    BackupInfo info;
+    fixture_backup(f, 1000, 1, &info);
+    fixture_begin(f);
+    fixture_backup(f, 1000, 2, NULL);
+    assert_ok(store_delete_backup(f->store, &info, &error));
+    backup_info_release(&info);
+    return 0;
+}
+
+static void test_sound_records(void **state)
+{
+    DamageList damage;
+    RecordCounts counts;
+    check(*state, &damage, &counts);
+    assert_int_equal(damage.n, 0);
+    assert_int_equal(counts.manifests, 2);
+    assert_int_equal(counts.events, 1);
+    damage_list_release(&damage);
+}
+
+static void test_any_flipped_byte_is_noticed(void **state)
+{
+    static const struct {
+        const char *part;
+        DamageKind kind;
+    } cases[] = {{"/manifests/", DAMAGE_MANIFEST}, {"/events/", DAMAGE_EVENT}};
+    Fixture *f = *state;
+    for (size_t c = 0; c < 2; c++) {
+        Files files;
+        files_list(f, cases[c].part, &files);
+        assert_true(files.n > 0);
+        size_t size = file_size(files.paths[0]);
+        for (size_t i = 0; i < size; i++) {
+            DamageList damage;
+            RecordCounts counts;
+            flip(files.paths[0], i, (uint8_t)(1 << (i % 8)));
+            check(f, &damage, &counts);
+            assert_int_equal(damage.n, 1);
+            assert_true(damage_names(&damage, cases[c].kind, files.paths[0]));
+            assert_true(damage.items[0].has_object);
+            damage_list_release(&damage);
+            flip(files.paths[0], i, (uint8_t)(1 << (i % 8)));
+        }
+        files_release(&files);
+    }
+}
+
+static void test_a_manifest_under_another_number(void **state)
+{
+    Fixture *f = *state;
+    Files files;
+    files_list(f, "/manifests/", &files);
+    char *renamed = strdup(files.paths[0]);
+    char *number = strstr(renamed, "/manifests/") + strlen("/manifests/");
+    memcpy(number, "0000000077", 10);
+    assert_int_equal(rename(files.paths[0], renamed), 0);
+    DamageList damage;
+    RecordCounts counts;
+    check(f, &damage, &counts);
+    assert_int_equal(damage.n, 1);
+    assert_true(damage_names(&damage, DAMAGE_MANIFEST, renamed));
+    damage_list_release(&damage);
+    files_release(&files);
+    free(renamed);
+}
+
+static void test_truncated_and_empty_files(void **state)
+{
+    Fixture *f = *state;
+    Files files;
+    files_list(f, "/manifests/", &files);
+    assert_int_equal(chmod(files.paths[0], 0600), 0);
+    for (size_t size = file_size(files.paths[0]); size > 0; size /= 2) {
+        DamageList damage;
+        RecordCounts counts;
+        assert_int_equal(truncate(files.paths[0], (off_t)(size - 1)), 0);
+        check(f, &damage, &counts);
+        assert_int_equal(damage.n, 1);
+        damage_list_release(&damage);
+    }
+    files_release(&files);
+}
+
+static void test_interruption(void **state)
+{
+    Fixture *f = *state;
+    Error error = ERROR_INIT;
+    const atomic_bool cancel = true;
+    DamageList damage;
+    RecordCounts counts;
+    damage_list_init(&damage);
+    assert_int_equal(records_check(store_backend(f->store), &damage, &cancel, &counts, &error),
+                     -EINTR);
+    error_release(&error);
+    damage_list_release(&damage);
+}
+
+int main(void)
+{
+#define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        WITH_STORE(test_sound_records),
+        WITH_STORE(test_any_flipped_byte_is_noticed),
+        WITH_STORE(test_a_manifest_under_another_number),
+        WITH_STORE(test_truncated_and_empty_files),
+        WITH_STORE(test_interruption),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,246 @@
+#include "verify/verify.h"
+
+#include <errno.h>
+
+#include "harm.h"
+
+static VerifyResult *verify(Fixture *f, const VerifyOptions *o)
+{
+    Error error = ERROR_INIT;
+    VerifyResult *r = NULL;
+    assert_ok(verify_run(f->store, o, &r, &error));
+    return r;
+}
+
+static bool touches(const VerifyResult *r, const char *path)
+{
+    for (size_t i = 0; i < r->damage.n; i++)
+        for (size_t k = 0; k < r->damage.items[i].n_touches; k++)
+            if (strcmp(r->damage.items[i].touches[k].path, path) == 0)
+                return true;
+    return false;
+}
+
+/* Two backups: the second has everything of the first and rows of its own. */
+static int setup(void **state)
+{
+    fixture_setup(state);
+    Fixture *f = *state;
+    fixture_backup(f, 2 << 20, 1, NULL);
+    fixture_begin(f);
+    fixture_backup(f, 3 << 20, 2, NULL);
+    return 0;
+}
+
+static void test_a_sound_store(void **state)
+{
+    static const VerifyOptions full = {0}, quick = {.quick = true};
+    VerifyResult *r = verify(*state, &quick);
+    assert_int_equal(r->damage.n, 0);
+    assert_int_equal(r->n_backups, 2);
+    assert_int_equal(r->plain_bytes, 0);
+    assert_int_equal(r->n_marked, 0);
+    verify_result_free(r);
+    r = verify(*state, &full);
+    assert_int_equal(r->damage.n, 0);
+    assert_int_equal(r->n_packs, 4);
+    assert_true(r->plain_bytes >= 5 << 20);
+    assert_int_equal(r->n_marked, 2);
+    verify_result_free(r);
+    r = verify(*state, &full);
+    assert_int_equal(r->n_marked, 0); /* they are marked already */
+    assert_int_equal(r->n_events, 2);
+    assert_true(r->backups->items[0].verified && r->backups->items[1].verified);
+    verify_result_free(r);
+    verify_result_free(NULL);
+}
+
+static void test_one_backup_needs_its_packs_only(void **state)
+{
+    Fixture *f = *state;
+    const VerifyOptions o = {.backup = "2026-01-15"};
+    VerifyResult *r = verify(f, &o);
+    assert_int_equal(r->n_backups, 1);
+    assert_int_equal(r->n_packs, 2);
+    assert_int_equal(r->n_marked, 1);
+    verify_result_free(r);
+
+    const VerifyOptions none = {.backup = "1999"};
+    Error error = ERROR_INIT;
+    assert_int_equal(verify_run(f->store, &none, &r, &error), -ENOENT);
+    assert_non_null(error.hint);
+    error_release(&error);
+}
+
+static void test_collections(void **state)
+{
+    Fixture *f = *state;
+    const VerifyOptions here = {.collection = "test/shop"}, absent = {.collection = "test/other"};
+    VerifyResult *r = verify(f, &here);
+    assert_int_equal(r->n_backups, 2);
+    verify_result_free(r);
+    Error error = ERROR_INIT;
+    assert_int_equal(verify_run(f->store, &absent, &r, &error), -ENOENT);
+    error_release(&error);
+}
+
+/* A flip in the middle of each pack: named, with files that it touches, and only the backups that
+ * are intact are marked as verified. */
+static void test_damage_names_pack_and_files(void **state)
+{
+    Fixture *f = *state;
+    static const VerifyOptions full = {0};
+    Files packs;
+    files_list(f, ".pack", &packs);
+    assert_int_equal(packs.n, 4);
+    for (size_t i = 0; i < packs.n; i++) {
+        size_t at = file_size(packs.paths[i]) / 3;
+        flip(packs.paths[i], at, 0x40);
+        fixture_reopen(f);
+        VerifyResult *r = verify(f, &full);
+        assert_true(damage_names(&r->damage, DAMAGE_PACK, packs.paths[i]));
+        assert_true(verify_touches(r, 0) != verify_touches(r, 1));
+        assert_true(touches(r, "c") || touches(r, "d/e") || touches(r, "d") || touches(r, "/"));
+        assert_true(r->n_marked <= 1);
+        verify_result_free(r);
+        flip(packs.paths[i], at, 0x40);
+    }
+    files_release(&packs);
+}
+
+static void test_a_data_chunk_touches_all_its_files(void **state)
+{
+    Fixture *f = *state;
+    static const VerifyOptions full = {0};
+    Files packs;
+    files_list(f, ".pack", &packs);
+    size_t big = 0;
+    for (size_t i = 1; i < packs.n; i++)
+        if (file_size(packs.paths[i]) > file_size(packs.paths[big]))
+            big = i;
+    flip(packs.paths[big], file_size(packs.paths[big]) / 2, 0x01);
+    VerifyResult *r = verify(f, &full);
+    assert_true(touches(r, "c"));
+    assert_true(touches(r, "d/e"));
+    assert_false(touches(r, "a"));
+    assert_false(touches(r, "b"));
+    assert_false(verify_touches(r, 0));
+    assert_true(verify_touches(r, 1));
+    verify_result_free(r);
+    files_release(&packs);
+}
+
+static void test_missing_packs(void **state)
+{
+    Fixture *f = *state;
+    Files packs;
+    files_list(f, ".pack", &packs);
+    for (size_t i = 0; i < packs.n; i++) {
+        char away[512];
+        snprintf(away, sizeof(away), "%s/away", f->dir);
+        assert_int_equal(rename(packs.paths[i], away), 0);
+        for (int quick = 0; quick < 2; quick++) {
+            const VerifyOptions o = {.quick = quick};
+            fixture_reopen(f);
+            VerifyResult *r = verify(f, &o);
+            assert_true(damage_names(&r->damage, DAMAGE_PACK, packs.paths[i]));
+            assert_true(verify_touches(r, 0) || verify_touches(r, 1));
+            verify_result_free(r);
+        }
+        assert_int_equal(rename(away, packs.paths[i]), 0);
+    }
+    files_release(&packs);
+}
+
+static void test_deleted_backups_are_not_missed(void **state)
+{
+    Fixture *f = *state;
+    Error error = ERROR_INIT;
+    static const VerifyOptions full = {0};
+    BackupList *l = store_backups(f->store);
+    assert_int_equal(l->n, 2);
+    Manifest *m = NULL;
+    assert_ok(store_manifest(f->store, &l->items[0], &m, &error));
+    assert_ok(store_delete_backup(f->store, &l->items[0], &error));
+    /* Its packs may go: no other backup needs them. */
+    for (size_t i = 0; i < m->n_packs; i++) {
+        char hex[ID_HEX_SIZE], path[512];
+        id_to_hex(&m->packs[i], hex);
+        snprintf(path, sizeof(path), "%s/packs/%.2s/%s.pack", f->path, hex, hex);
+        assert_int_equal(unlink(path), 0);
+    }
+    fixture_reopen(f);
+    VerifyResult *r = verify(f, &full);
+    assert_int_equal(r->damage.n, 0);
+    assert_int_equal(r->n_backups, 1);
+    verify_result_free(r);
+    manifest_free(m);
+    backup_list_unref(l);
+}
+
+static void test_a_damaged_manifest_touches_its_backup(void **state)
+{
+    Fixture *f = *state;
+    static const VerifyOptions full = {0};
+    Files manifests;
+    files_list(f, "/manifests/", &manifests);
+    flip(manifests.paths[1], 40, 1);
+    VerifyResult *r = verify(f, &full); /* the list was read before */
+    assert_true(damage_names(&r->damage, DAMAGE_MANIFEST, manifests.paths[1]));
+    assert_false(verify_touches(r, 0));
+    assert_true(verify_touches(r, 1));
+    verify_result_free(r);
+    files_release(&manifests);
+}
+
+typedef struct Seen {
+    int phases[3];
+    uint64_t last;
+} Seen;
+
+static void see(void *ctx, VerifyPhase phase, uint64_t done, uint64_t total)
+{
+    Seen *s = ctx;
+    s->phases[phase]++;
+    assert_true(done <= total);
+}
+
+static void test_progress(void **state)
+{
+    Seen seen = {0};
+    const VerifyOptions o = {.progress = see, .ctx = &seen};
+    verify_result_free(verify(*state, &o));
+    assert_true(seen.phases[VERIFY_LISTS] && seen.phases[VERIFY_PACKS] &&
+                seen.phases[VERIFY_TREES]);
+}
+
+static void test_interruption(void **state)
+{
+    Fixture *f = *state;
+    const atomic_bool cancel = true;
+    const VerifyOptions o = {.cancel = &cancel};
+    VerifyResult *r = NULL;
+    Error error = ERROR_INIT;
+    assert_int_equal(verify_run(f->store, &o, &r, &error), -EINTR);
+    assert_int_equal(error.exit_code, BK_EXIT_INTERRUPTED);
+    assert_null(r);
+    error_release(&error);
+}
+
+int main(void)
+{
+#define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        WITH_STORE(test_a_sound_store),
+        WITH_STORE(test_one_backup_needs_its_packs_only),
+        WITH_STORE(test_collections),
+        WITH_STORE(test_damage_names_pack_and_files),
+        WITH_STORE(test_a_data_chunk_touches_all_its_files),
+        WITH_STORE(test_missing_packs),
+        WITH_STORE(test_deleted_backups_are_not_missed),
+        WITH_STORE(test_a_damaged_manifest_touches_its_backup),
+        WITH_STORE(test_progress),
+        WITH_STORE(test_interruption),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
