@@ -55,8 +55,7 @@ static const Option option_table[] = {
      "How long to wait for another writer of the store; 600 when not given, 0 fails at once.",
      .min = 0, .max = 1000000},
     {OPTION_NUMBER, 0, "table-lock-wait", "SECONDS", offsetof(Options, table_lock_wait),
-     "How long to wait for PostgreSQL's table locks; 60 when not given.", .min = 0,
-     .max = 1000000},
+     "How long to wait for PostgreSQL's table locks; 60 when not given.", .min = 0, .max = 1000000},
     {OPTION_HEADING, .help = "What it prints:"},
     {OPTION_FLAG, 0, "json", NULL, offsetof(Options, json), "The result as one JSON object."},
     {OPTION_FLAG, 'q', "quiet", NULL, offsetof(Options, quiet), "Nothing but errors."},
@@ -71,9 +70,10 @@ static const OptionProgram program = {
                "$SUPABASE_DB_URL, then $DATABASE_URL, then libpq's own variables ($PGHOST, "
                "$PGDATABASE ...). With BACKUP_ENABLED=false in the environment nothing is done.",
     .options = option_table,
-    .epilogue = "Exit status: 0 done, 1 failed and nothing was committed, 2 wrong usage, 3 done but "
-                "parts were\nleft out, 10 no such store, 11 the store is locked by another writer, "
-                "130 interrupted.\n",
+    .epilogue =
+        "Exit status: 0 done, 1 failed and nothing was committed, 2 wrong usage, 3 done but "
+        "parts were\nleft out, 10 no such store, 11 the store is locked by another writer, "
+        "130 interrupted.\n",
 };
 
 static atomic_bool cancelled;
@@ -218,9 +218,8 @@ int main(int argc, char **argv)
     }
     json_t *tags = NULL;
     const char **sources = NULL;
-    Console console = {.options = &o,
-                       .lock = PTHREAD_MUTEX_INITIALIZER,
-                       .started = clock_monotonic()};
+    Console console = {
+        .options = &o, .lock = PTHREAD_MUTEX_INITIALIZER, .started = clock_monotonic()};
     prepare_process();
     report_progress_init(&console.progress, o.quiet || o.json);
     r = parse_tags(&o.tags, &tags, &e);

@@ -165,8 +165,7 @@ int bakfs_backup_delete(bakfs_store *store, const char *spec, bakfs_error *error
     return give(r, &e, error);
 }
 
-int bakfs_backup_manifest(bakfs_store *store, const char *spec, char **ret_json,
-                          bakfs_error *error)
+int bakfs_backup_manifest(bakfs_store *store, const char *spec, char **ret_json, bakfs_error *error)
 {
     Error e = ERROR_INIT;
     BackupList *l;
@@ -279,8 +278,8 @@ ssize_t bakfs_file_read(bakfs_file *file, uint64_t offset, void *data, size_t le
                         bakfs_error *error)
 {
     Error e = ERROR_INIT;
-    ssize_t n = rope_read(store_objects(file->store), file->node, file->node_len, offset, data, len,
-                          &e);
+    ssize_t n =
+        rope_read(store_objects(file->store), file->node, file->node_len, offset, data, len, &e);
     return n < 0 ? give((int)n, &e, error) : n;
 }
 

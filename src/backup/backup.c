@@ -65,9 +65,8 @@ static int make_sources(Run *x, Error *e)
     if (!x->sources || !x->results || !x->paths)
         return error_oom(e);
     for (; x->n < n; x->n++) {
-        int r = specs[x->n]
-                    ? source_new(specs[x->n], &x->o->source, &x->sources[x->n], e)
-                    : postgres_source_new("", &x->o->source, &x->sources[x->n], e);
+        int r = specs[x->n] ? source_new(specs[x->n], &x->o->source, &x->sources[x->n], e)
+                            : postgres_source_new("", &x->o->source, &x->sources[x->n], e);
         if (r < 0)
             return r;
     }
@@ -106,9 +105,8 @@ static int check_cancel(const Run *x, Error *e)
 
 static int read_sources(Run *x, Error *e)
 {
-    SourceRun run = {.writer = x->writer,
-                     .timestamp = x->timestamp,
-                     .secret = store_config(x->store)->secret};
+    SourceRun run = {
+        .writer = x->writer, .timestamp = x->timestamp, .secret = store_config(x->store)->secret};
     for (size_t i = 0; i < x->n; i++) {
         int r = check_cancel(x, e);
         if (r == 0)
@@ -213,8 +211,8 @@ static int prepare(Run *x, Error *e)
         r = x->sources[i]->ops->open(x->sources[i], e);
     if (r < 0)
         return r;
-    x->collection = o->collection ? strdup(o->collection)
-                                  : backup_default_collection(x->sources[0]->name);
+    x->collection =
+        o->collection ? strdup(o->collection) : backup_default_collection(x->sources[0]->name);
     if (!x->collection)
         return error_oom(e);
     if (!collection_is_valid(x->collection)) {

@@ -5,15 +5,15 @@
 #include "store/store.h"
 
 typedef struct BackupOptions {
-    const char *store;        /* directory */
-    const char *collection;   /* "namespace/name"; NULL for default/<database name> */
+    const char *store;      /* directory */
+    const char *collection; /* "namespace/name"; NULL for default/<database name> */
     const char *source_repo, *trigger_event, *commit_sha; /* NULL: see backup/names.h */
-    const char *environment;  /* NULL when not given */
-    json_t *tags;             /* object of texts, or NULL; borrowed */
-    const char *const *sources; /* SOURCE arguments */
-    size_t n_sources;         /* 0: $SUPABASE_DB_URL, $DATABASE_URL, then libpq's variables */
-    double lock_wait;         /* seconds */
-    int level;                /* zstd; 0 for the default */
+    const char *environment;                              /* NULL when not given */
+    json_t *tags;                                         /* object of texts, or NULL; borrowed */
+    const char *const *sources;                           /* SOURCE arguments */
+    size_t n_sources; /* 0: $SUPABASE_DB_URL, $DATABASE_URL, then libpq's variables */
+    double lock_wait; /* seconds */
+    int level;        /* zstd; 0 for the default */
     SourceOptions source;
     void (*on_wait)(void *ctx, const char *holder); /* with source.ctx */
 } BackupOptions;

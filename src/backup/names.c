@@ -43,8 +43,8 @@ static int make_part(const char *what, const char *value, char **ret_part, Error
     if (name_encode(flat, strlen(flat), NULL, &out, NULL) < 0)
         return error_oom(e);
     if (out.len > PART_MAX) {
-        int r = error_set(e, EINVAL, "the %s \"%.40s…\" is too long for a backup's name", what,
-                          value);
+        int r =
+            error_set(e, EINVAL, "the %s \"%.40s…\" is too long for a backup's name", what, value);
         error_hint(e, "at most %d bytes", PART_MAX);
         error_exit_code(e, BK_EXIT_USAGE);
         return r;
@@ -64,7 +64,8 @@ int backup_names_find(const char *repo, const char *event, const char *sha, Back
         event = "pr";
     else if (strcmp(event, "workflow_dispatch") == 0)
         event = "manual";
-    _cleanup_free_ char *cut = strcmp(sha, "standalone") == 0 ? strdup(sha) : strndup(sha, SHORT_SHA);
+    _cleanup_free_ char *cut =
+        strcmp(sha, "standalone") == 0 ? strdup(sha) : strndup(sha, SHORT_SHA);
     n.full_sha = strdup(sha);
     int r = cut && n.full_sha ? 0 : error_oom(e);
     if (r == 0)

@@ -10,12 +10,12 @@
 #include "util/error.h"
 
 typedef struct SourceOptions {
-    int jobs;                    /* connections that read at once; 0 for the default */
-    int retries;                 /* attempts to connect again, before any data was read */
-    double table_lock_wait;      /* seconds to wait for PostgreSQL's locks; < 0 for the default */
-    const char *pg_bindir;       /* directory of pg_dump and friends; may be NULL */
-    bool no_text;                /* SQLite: leave out the SQL text */
-    const atomic_bool *cancel;   /* set on SIGINT and SIGTERM; -EINTR then */
+    int jobs;                  /* connections that read at once; 0 for the default */
+    int retries;               /* attempts to connect again, before any data was read */
+    double table_lock_wait;    /* seconds to wait for PostgreSQL's locks; < 0 for the default */
+    const char *pg_bindir;     /* directory of pg_dump and friends; may be NULL */
+    bool no_text;              /* SQLite: leave out the SQL text */
+    const atomic_bool *cancel; /* set on SIGINT and SIGTERM; -EINTR then */
     /* One line for people, e.g. a warning. Never holds a secret. May be NULL. */
     void (*note)(void *ctx, const char *text);
     /* Bytes read so far and what is being read; any thread. May be NULL. */
@@ -26,16 +26,16 @@ typedef struct SourceOptions {
 /* What a source is given while it reads. */
 typedef struct SourceRun {
     StoreWriter *writer;
-    int64_t timestamp;           /* the backup's, seconds since 1970 */
-    const uint8_t *secret;       /* 32 bytes, for stable \restrict keys */
+    int64_t timestamp;     /* the backup's, seconds since 1970 */
+    const uint8_t *secret; /* 32 bytes, for stable \restrict keys */
 } SourceRun;
 
 /* What it gives back. */
 typedef struct SourceResult {
     Dir root;
-    json_t *database;   /* its entry in the manifest's "databases", format.md, without path and
-                         * the counts below; owned */
-    json_t *left_out;   /* array of {what, why}, or NULL; owned */
+    json_t *database;      /* its entry in the manifest's "databases", format.md, without path and
+                            * the counts below; owned */
+    json_t *left_out;      /* array of {what, why}, or NULL; owned */
     uint64_t size_bytes;   /* plain bytes read from the source */
     uint64_t record_count; /* rows */
     uint64_t file_count;   /* files below root */

@@ -13,7 +13,7 @@
 #include "util/cleanup.h"
 #include "util/io.h"
 
-#define WRITE_BEHIND (16u << 20)   /* bytes */
+#define WRITE_BEHIND (16u << 20)    /* bytes */
 #define UNLOCKED_AGE (24 * 60 * 60) /* seconds */
 
 typedef struct Local {
@@ -31,7 +31,7 @@ struct BackendFile {
 struct BackendTemp {
     Local *local;
     int fd;
-    char name[40];    /* tmp/… */
+    char name[40];     /* tmp/… */
     uint64_t unsynced; /* bytes whose way to the disk was not started yet */
 };
 

@@ -10,7 +10,7 @@
 
 #include "util/cleanup.h"
 
-#define BUSY_MS        10000
+#define BUSY_MS 10000
 
 struct Catalogue {
     sqlite3 *db;

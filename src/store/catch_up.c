@@ -1,4 +1,5 @@
-/* Bringing the catalogue up to date: what a writer does first, and what reindex does from nothing. */
+/* Bringing the catalogue up to date: what a writer does first, and what reindex does from nothing.
+ */
 #include <errno.h>
 #include <stdlib.h>
 

@@ -252,13 +252,12 @@ static int commit(StoreWriter *w, json_t *doc, Manifest **ret_manifest, Error *e
         r = name_backup(w, doc, collection, e);
     if (r == 0)
         r = b->ops->list(b, "manifests", max_ordinal, &ordinal, e);
-    if (r == 0 && (json_object_set(doc, "packs", names) < 0 ||
-                   json_object_set_new(doc, "format", json_integer(1)) < 0 ||
-                   json_object_set_new(doc, "ordinal", json_integer((json_int_t)ordinal + 1)) < 0 ||
-                   json_object_set_new(doc, "bytes_read",
-                                       json_integer((json_int_t)w->stats.bytes_in)) < 0 ||
-                   json_object_set_new(doc, "bytes_new",
-                                       json_integer((json_int_t)w->stats.bytes_new)) < 0))
+    if (r == 0 &&
+        (json_object_set(doc, "packs", names) < 0 ||
+         json_object_set_new(doc, "format", json_integer(1)) < 0 ||
+         json_object_set_new(doc, "ordinal", json_integer((json_int_t)ordinal + 1)) < 0 ||
+         json_object_set_new(doc, "bytes_read", json_integer((json_int_t)w->stats.bytes_in)) < 0 ||
+         json_object_set_new(doc, "bytes_new", json_integer((json_int_t)w->stats.bytes_new)) < 0))
         r = error_oom(e);
     json_decref(names);
     if (r == 0)

@@ -70,10 +70,10 @@ int event_load(Backend *b, const char *name, Event *ret_event, Error *e)
 int event_write(Backend *b, uint64_t number, EventType type, const char *backup_id,
                 uint64_t ordinal, char ret_name[EVENT_NAME_SIZE], Error *e)
 {
-    json_t *doc = json_pack("{s:i, s:I, s:I, s:s, s:s, s:I}", "format", 1, "number",
-                            (json_int_t)number, "time", (json_int_t)clock_now(), "type",
-                            event_type_name(type), "backup_id", backup_id, "ordinal",
-                            (json_int_t)ordinal);
+    json_t *doc =
+        json_pack("{s:i, s:I, s:I, s:s, s:s, s:I}", "format", 1, "number", (json_int_t)number,
+                  "time", (json_int_t)clock_now(), "type", event_type_name(type), "backup_id",
+                  backup_id, "ordinal", (json_int_t)ordinal);
     _cleanup_free_ char *text = json_dumps(doc, JSON_COMPACT);
     json_decref(doc);
     ObjectId sha256;

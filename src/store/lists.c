@@ -86,9 +86,9 @@ static int match_manifest(void *ctx, BackupInfo *info)
 {
     Lists *l = ctx;
     ListedManifest key = {.ordinal = info->ordinal, .sha256 = info->manifest_sha256};
-    ListedManifest *m = l->n_manifests ? bsearch(&key, l->manifests, l->n_manifests, sizeof(key),
-                                                 compare_manifests)
-                                       : NULL;
+    ListedManifest *m =
+        l->n_manifests ? bsearch(&key, l->manifests, l->n_manifests, sizeof(key), compare_manifests)
+                       : NULL;
     if (m && !m->in_catalogue) {
         m->info = *info;
         m->in_catalogue = true;

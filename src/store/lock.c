@@ -41,9 +41,10 @@ static void sign(int fd)
     char host[HOST_NAME_MAX + 1] = "?";
     gethostname(host, sizeof(host) - 1);
     char text[512];
-    int n = snprintf(text, sizeof(text),
-                     "{\"host\": \"%.200s\", \"pid\": %d, \"since\": %lld, \"program\": \"%.60s\"}\n",
-                     host, (int)getpid(), (long long)clock_now(), program_invocation_short_name);
+    int n =
+        snprintf(text, sizeof(text),
+                 "{\"host\": \"%.200s\", \"pid\": %d, \"since\": %lld, \"program\": \"%.60s\"}\n",
+                 host, (int)getpid(), (long long)clock_now(), program_invocation_short_name);
     /* Only a message for others: that it could not be written is no reason to fail. */
     if (ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0)
         (void)!io_write_all(fd, text, (size_t)n);

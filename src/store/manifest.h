@@ -9,19 +9,19 @@
 #include "util/buf.h"
 #include "util/error.h"
 
-#define MANIFEST_MAX        (64u << 20) /* bytes */
-#define MANIFEST_NAME_SIZE  96          /* "manifests/<10 digits>-<64 hex>.json" and zero */
+#define MANIFEST_MAX       (64u << 20) /* bytes */
+#define MANIFEST_NAME_SIZE 96          /* "manifests/<10 digits>-<64 hex>.json" and zero */
 
 /* What lists and look-ups need of a backup. Strings are owned. */
 typedef struct BackupInfo {
-    uint64_t ordinal;         /* from 1, never reused; the order of commits */
-    char *id;                 /* backup-<16 hex> */
-    char *collection;         /* namespace/name */
-    int64_t timestamp;        /* start, seconds since 1970 */
-    char *latest_name;        /* latest_<TS> */
-    char *archive_name;       /* <TS>--<repo>--<event>--<sha>[--N] */
+    uint64_t ordinal;   /* from 1, never reused; the order of commits */
+    char *id;           /* backup-<16 hex> */
+    char *collection;   /* namespace/name */
+    int64_t timestamp;  /* start, seconds since 1970 */
+    char *latest_name;  /* latest_<TS> */
+    char *archive_name; /* <TS>--<repo>--<event>--<sha>[--N] */
     bool partial;
-    bool verified;            /* by an event */
+    bool verified; /* by an event */
     uint64_t size_bytes, record_count, file_count, table_count, bytes_new;
     ObjectId root;            /* root directory */
     uint64_t entries;         /* entries below the root directory */
@@ -34,9 +34,9 @@ int backup_info_copy(const BackupInfo *from, BackupInfo *ret_copy);
 /* A parsed manifest. `doc` is the whole document. */
 typedef struct Manifest {
     BackupInfo info;
-    json_t *doc;      /* owned reference */
+    json_t *doc; /* owned reference */
     size_t n_packs;
-    ObjectId *packs;  /* the packs this backup added */
+    ObjectId *packs; /* the packs this backup added */
 } Manifest;
 
 /* The manifest's path in the store. */

@@ -37,7 +37,8 @@ static bool entry_is_sound(const PackEntry *x)
     bool delta = x->encoding == ENCODING_DELTA;
     return x->type >= OBJECT_DATA && x->type <= OBJECT_DIR && x->encoding <= ENCODING_DELTA &&
            x->stored_len >= 1 && x->stored_len <= OBJECT_MAX && x->plain_len >= 1 &&
-           x->plain_len <= OBJECT_MAX && (delta ? x->depth >= 1 && x->depth <= 8 : x->depth == 0) &&
+           x->plain_len <= OBJECT_MAX &&
+           (delta ? x->depth >= 1 && x->depth <= 8 && x->age >= 1 : x->depth == 0 && x->age == 0) &&
            (x->encoding != ENCODING_RAW || x->stored_len == x->plain_len);
 }
 
@@ -76,10 +77,10 @@ static int parse_index(const uint8_t *bytes, size_t n, size_t n_bases, uint64_t 
         p->type = cursor_u8(&c);
         p->encoding = cursor_u8(&c);
         p->depth = cursor_u8(&c);
-        uint8_t zero = cursor_u8(&c);
+        p->age = cursor_u8(&c);
         for (int k = 0; k < 3; k++)
             p->sketch[k] = cursor_u32(&c);
-        if (zero || !entry_is_sound(p) || p->offset != expected)
+        if (!entry_is_sound(p) || p->offset != expected)
             return bad(e, "bad index entry");
         expected += PACK_RECORD_SIZE + p->stored_len;
         deltas += p->encoding == ENCODING_DELTA;
@@ -142,12 +143,13 @@ int pack_parse_record(const void *bytes, size_t len, PackRecord *ret_record, Err
     PackRecord r = {.entry = {.type = p[4],
                               .encoding = p[5],
                               .depth = p[6],
+                              .age = p[7],
                               .stored_len = load_u32(p + 8),
                               .plain_len = load_u32(p + 12)},
                     .stored = p + PACK_RECORD_SIZE};
     memcpy(r.entry.id.b, p + 16, ID_SIZE);
     memcpy(r.base.b, p + 48, ID_SIZE);
-    if (p[7] || !entry_is_sound(&r.entry) || r.entry.stored_len > len - PACK_RECORD_SIZE)
+    if (!entry_is_sound(&r.entry) || r.entry.stored_len > len - PACK_RECORD_SIZE)
         return bad(e, "bad record header");
     static const ObjectId none;
     if (r.entry.encoding != ENCODING_DELTA && id_compare(&r.base, &none) != 0)
@@ -295,6 +297,7 @@ int pack_writer_add(PackWriter *w, const PackEntry *entry, const ObjectId *base,
     h[4] = mine.type;
     h[5] = mine.encoding;
     h[6] = mine.depth;
+    h[7] = mine.age;
     store_u32(h + 8, mine.stored_len);
     store_u32(h + 12, mine.plain_len);
     memcpy(h + 16, mine.id.b, ID_SIZE);
@@ -311,8 +314,7 @@ int pack_writer_add(PackWriter *w, const PackEntry *entry, const ObjectId *base,
         r = put(w, stored, mine.stored_len, e);
     if (r < 0)
         return r;
-    if (index_push(&w->index, &w->cap, &mine) < 0 ||
-        (base && index_push_base(&w->index, base) < 0))
+    if (index_push(&w->index, &w->cap, &mine) < 0 || (base && index_push_base(&w->index, base) < 0))
         return error_oom(e);
     w->plain += mine.plain_len;
     *ret_offset = mine.offset;
@@ -344,6 +346,7 @@ int pack_writer_seal(PackWriter *w, ObjectId *ret_sha256, Error *e)
         x[44] = p->type;
         x[45] = p->encoding;
         x[46] = p->depth;
+        x[47] = p->age;
         for (size_t k = 0; k < 3; k++)
             store_u32(x + 48 + 4 * k, p->sketch[k]);
         r = buf_add(&out, x, sizeof(x));

@@ -23,7 +23,7 @@ typedef struct PackEntry {
     uint32_t offset;     /* of the record in the pack */
     uint32_t stored_len; /* without the record's header */
     uint32_t plain_len;
-    uint8_t type, encoding, depth;
+    uint8_t type, encoding, depth, age;
     uint32_t sketch[3];
 } PackEntry;
 

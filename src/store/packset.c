@@ -249,8 +249,8 @@ int packset_read(PackSet *s, const ObjectId *sha256, uint64_t offset, void *data
     return r;
 }
 
-int packset_load_index(PackSet *s, const ObjectId *sha256, PackIndex *ret_index,
-                       uint64_t *ret_size, Error *e)
+int packset_load_index(PackSet *s, const ObjectId *sha256, PackIndex *ret_index, uint64_t *ret_size,
+                       Error *e)
 {
     Pack *p;
     int r = take_file(s, sha256, &p, e);
@@ -287,8 +287,7 @@ static bool index_has(const PackIndex *x, uint32_t offset, const ObjectId *id)
         else
             hi = mid;
     }
-    return lo < x->n && x->entries[lo].offset == offset &&
-           id_compare(&x->entries[lo].id, id) == 0;
+    return lo < x->n && x->entries[lo].offset == offset && id_compare(&x->entries[lo].id, id) == 0;
 }
 
 int packset_confirms(PackSet *s, const ObjectId *sha256, uint32_t offset, const ObjectId *id)

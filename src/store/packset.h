@@ -27,8 +27,8 @@ int packset_read(PackSet *s, const ObjectId *sha256, uint64_t offset, void *data
 
 /* Load a pack's index: its own, or from its records where that one is damaged. The caller
  * releases it. */
-int packset_load_index(PackSet *s, const ObjectId *sha256, PackIndex *ret_index,
-                       uint64_t *ret_size, Error *e);
+int packset_load_index(PackSet *s, const ObjectId *sha256, PackIndex *ret_index, uint64_t *ret_size,
+                       Error *e);
 
 /* Whether the pack's index has the object `id` at `offset`. Keeps a bounded number of indexes. */
 int packset_confirms(PackSet *s, const ObjectId *sha256, uint32_t offset, const ObjectId *id);

@@ -203,9 +203,8 @@ static bool find_in_overlay(Store *s, const ObjectId *id, Place *ret_place)
 {
     const Location *at = idmap_get(&s->overlay, id);
     if (at)
-        *ret_place = (Place){.pack = s->overlay_packs[at->pack],
-                             .offset = at->offset,
-                             .length = at->length};
+        *ret_place =
+            (Place){.pack = s->overlay_packs[at->pack], .offset = at->offset, .length = at->length};
     return at != NULL;
 }
 
@@ -397,8 +396,7 @@ static int overlay_update(Store *s, const Lists *l, Error *e)
 static void reload_default_collection(Store *s)
 {
     StoreConfig c;
-    if (s->config.default_collection ||
-        store_config_load(s->backend, s->path, false, &c, NULL) < 0)
+    if (s->config.default_collection || store_config_load(s->backend, s->path, false, &c, NULL) < 0)
         return;
     s->config.default_collection = TAKE_PTR(c.default_collection);
     store_config_release(&c);

@@ -16,11 +16,11 @@ struct Store {
 
     /* Guards what follows. Never held while reading a pack. */
     pthread_rwlock_t lock;
-    Catalogue *catalogue;     /* NULL: none can be used */
-    IdMap overlay;            /* objects of packs the catalogue does not know */
-    ObjectId *overlay_packs;  /* Location.pack counts in here */
+    Catalogue *catalogue;    /* NULL: none can be used */
+    IdMap overlay;           /* objects of packs the catalogue does not know */
+    ObjectId *overlay_packs; /* Location.pack counts in here */
     size_t n_overlay_packs;
-    bool overlay_is_full;     /* it holds every pack: the catalogue was found wanting */
+    bool overlay_is_full; /* it holds every pack: the catalogue was found wanting */
     BackupList *list;
     uint64_t stamps[3];
 

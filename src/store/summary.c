@@ -50,8 +50,9 @@ static int add_database(Buf *out, const json_t *db)
     if (r == 0)
         r = add_size(out, "Size:", get_count(db, "size_bytes"));
     if (r == 0)
-        r = buf_addf(out, "%-13s%zu schemas, %llu tables, %llu rows\n", "Contents:",
-                     json_array_size(schemas), (unsigned long long)get_count(db, "table_count"),
+        r = buf_addf(out, "%-13s%zu schemas, %llu tables, %llu rows\n",
+                     "Contents:", json_array_size(schemas),
+                     (unsigned long long)get_count(db, "table_count"),
                      (unsigned long long)get_count(db, "record_count"));
     for (size_t i = 0; r == 0 && i < json_array_size(schemas); i++)
         r = add_schema(out, json_array_get(schemas, i));

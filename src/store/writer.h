@@ -10,10 +10,10 @@
 typedef struct StoreWriter StoreWriter;
 
 typedef struct WriterOptions {
-    double lock_wait;            /* seconds; 0 fails at once */
-    int level;                   /* zstd level; 0 for the default */
-    int workers;                 /* compressing threads; 0 for one per processor */
-    const atomic_bool *cancel;   /* stop waiting when it becomes true; may be NULL */
+    double lock_wait;          /* seconds; 0 fails at once */
+    int level;                 /* zstd level; 0 for the default */
+    int workers;               /* compressing threads; 0 for one per processor */
+    const atomic_bool *cancel; /* stop waiting when it becomes true; may be NULL */
     void (*on_wait)(void *ctx, const char *holder); /* called once, when waiting starts */
     void *on_wait_ctx;
 } WriterOptions;
@@ -50,8 +50,8 @@ int writer_wait(StoreWriter *w, PutTicket *t, Error *e);
 ObjectSource *writer_objects(StoreWriter *w);
 
 typedef struct WriterStats {
-    uint64_t bytes_in;       /* plain bytes put */
-    uint64_t bytes_new;      /* bytes appended to packs */
+    uint64_t bytes_in;  /* plain bytes put */
+    uint64_t bytes_new; /* bytes appended to packs */
     uint64_t objects, objects_new;
 } WriterStats;
 void writer_stats(StoreWriter *w, WriterStats *ret_stats);

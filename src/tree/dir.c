@@ -124,12 +124,8 @@ static int list_node(ListState *l, const ObjectId *id, int height)
 int dir_list(ObjectSource *s, const DirRef *dir, uint64_t from,
              int (*visit)(void *ctx, uint64_t position, const DirEntry *entry), void *ctx, Error *e)
 {
-    ListState l = {.source = s,
-                   .from = from,
-                   .index = dir->index + 1,
-                   .visit = visit,
-                   .ctx = ctx,
-                   .error = e};
+    ListState l = {
+        .source = s, .from = from, .index = dir->index + 1, .visit = visit, .ctx = ctx, .error = e};
     return list_node(&l, &dir->id, -1);
 }
 

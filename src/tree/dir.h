@@ -23,23 +23,23 @@ typedef struct DirEntry {
     const char *name; /* not zero-terminated when read */
     size_t name_len;
     EntryKind kind;
-    uint16_t mode;        /* permission bits, 07777 */
-    uint64_t size;        /* file: bytes; symlink: length of the target; directory: 0 */
-    const uint8_t *node;  /* file: encoded rope root node (either inline or fetched) */
+    uint16_t mode;       /* permission bits, 07777 */
+    uint64_t size;       /* file: bytes; symlink: length of the target; directory: 0 */
+    const uint8_t *node; /* file: encoded rope root node (either inline or fetched) */
     size_t node_len;
-    bool node_inline;     /* file, reading: node is here; else fetch `rope_id` */
+    bool node_inline; /* file, reading: node is here; else fetch `rope_id` */
     ObjectId rope_id;
-    Dir dir;              /* directory */
-    const char *target;   /* symlink, `size` bytes */
+    Dir dir;            /* directory */
+    const char *target; /* symlink, `size` bytes */
     bool has_sha256;
-    ObjectId sha256;      /* file: of its bytes */
+    ObjectId sha256; /* file: of its bytes */
     bool has_mtime;
-    int64_t mtime;        /* seconds since 1970; file: sources only */
+    int64_t mtime; /* seconds since 1970; file: sources only */
     bool has_rows;
-    uint64_t rows;        /* table directory: its rows */
+    uint64_t rows;           /* table directory: its rows */
     const char *object_name; /* the database object's name where `name` can't be decoded */
     size_t object_name_len;
-    uint64_t index;       /* reading: preorder index, root directory = 0 */
+    uint64_t index; /* reading: preorder index, root directory = 0 */
     Object *holder;
 } DirEntry;
 void dir_entry_release(DirEntry *e);

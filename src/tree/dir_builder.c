@@ -183,11 +183,8 @@ int dir_builder_file(DirBuilder *b, const char *name, uint16_t mode, const Rope 
 
 int dir_builder_dir(DirBuilder *b, const char *name, const Dir *dir, Error *e)
 {
-    DirEntry x = {.name = name,
-                  .name_len = strlen(name),
-                  .kind = ENTRY_DIR,
-                  .mode = 0555,
-                  .dir = *dir};
+    DirEntry x = {
+        .name = name, .name_len = strlen(name), .kind = ENTRY_DIR, .mode = 0555, .dir = *dir};
     return dir_builder_entry(b, &x, NULL, e);
 }
 

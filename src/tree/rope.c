@@ -209,8 +209,8 @@ ssize_t rope_read(ObjectSource *s, const void *root, size_t root_len, uint64_t o
     return (ssize_t)done;
 }
 
-static int walk_node(ObjectSource *s, RopeNode *node,
-                     int (*visit)(void *ctx, const RopeVisit *v), void *ctx, Error *e)
+static int walk_node(ObjectSource *s, RopeNode *node, int (*visit)(void *ctx, const RopeVisit *v),
+                     void *ctx, Error *e)
 {
     RopeEntry entry;
     while (node->n > 0) {

@@ -45,8 +45,8 @@ typedef struct RopeLeaf {
     uint64_t start;
     uint32_t len;
     bool is_literal;
-    ObjectId id;      /* when not literal */
-    Object *holder;   /* keeps `literal` alive; unref with rope_leaf_release. May be NULL */
+    ObjectId id;    /* when not literal */
+    Object *holder; /* keeps `literal` alive; unref with rope_leaf_release. May be NULL */
     const uint8_t *literal;
 } RopeLeaf;
 void rope_leaf_release(RopeLeaf *l);

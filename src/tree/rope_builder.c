@@ -151,8 +151,7 @@ static int flush_pending(RopeBuilder *b, Error *e)
         return 0;
     if (b->pending.len > LITERAL_KEEP)
         return store_pending(b, true, e);
-    RopeEntry entry = {
-        .kind = ROPE_LITERAL, .length = b->pending.len, .literal = b->pending.data};
+    RopeEntry entry = {.kind = ROPE_LITERAL, .length = b->pending.len, .literal = b->pending.data};
     int r = add_entry(b, 0, &entry, 0, e);
     buf_clear(&b->pending);
     return r;

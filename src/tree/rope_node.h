@@ -5,11 +5,11 @@
 #include "util/buf.h"
 #include "util/error.h"
 
-#define ROPE_VERSION       1
-#define ROPE_MAX_HEIGHT    32
-#define ROPE_MAX_ENTRIES   65536
-#define ROPE_MAX_LITERAL   65536
-#define ROPE_INLINE_NODE   4096 /* bytes of a root node that still stands in its directory entry */
+#define ROPE_VERSION     1
+#define ROPE_MAX_HEIGHT  32
+#define ROPE_MAX_ENTRIES 65536
+#define ROPE_MAX_LITERAL 65536
+#define ROPE_INLINE_NODE 4096 /* bytes of a root node that still stands in its directory entry */
 
 typedef enum RopeKind {
     ROPE_OBJECT = 1,

@@ -6,8 +6,8 @@
 
 #include "util/cleanup.h"
 
-#define LITERAL_FILE 512 /* bytes: so little stands in the rope, without an object */
-#define WINDOW       16  /* chunks under way at once */
+#define LITERAL_FILE 512         /* bytes: so little stands in the rope, without an object */
+#define WINDOW       16          /* chunks under way at once */
 #define STEP         (64u << 10) /* bytes looked at between two questions to the cutter */
 
 struct Stream {

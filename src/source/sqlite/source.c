@@ -20,10 +20,15 @@ typedef struct SqliteSource {
     SqliteDb *db;
 } SqliteSource;
 
+/* A trial only: nothing of the database is held while the store's lock is waited for, and a file
+ * that is replaced meanwhile is read as it then is. */
 static int source_open(Source *source, Error *e)
 {
-    SqliteSource *s = (SqliteSource *)source;
-    return sqlite_db_open(s->path, s->base.options, &s->db, e);
+    const SqliteSource *s = (const SqliteSource *)source;
+    SqliteDb *db = NULL;
+    int r = sqlite_db_open(s->path, s->base.options, &db, e);
+    sqlite_db_close(db);
+    return r;
 }
 
 static void note_waiting(const SqliteSource *s, const SqliteInfo *info)
@@ -178,9 +183,12 @@ static int source_read(Source *source, const SourceRun *run, SourceResult *ret_r
     SqliteSource *s = (SqliteSource *)source;
     SourceResult result = {0};
     DirBuilder *root = NULL;
+    int r = sqlite_db_open(s->path, s->base.options, &s->db, e);
+    if (r < 0)
+        return r;
     if (dir_builder_new(run->writer, &root) < 0)
         return error_oom(e);
-    int r = read_all(s, run->writer, root, &result, e);
+    r = read_all(s, run->writer, root, &result, e);
     dir_builder_free(root);
     /* Whatever comes now, writers need not wait for it. */
     sqlite_db_close(s->db);

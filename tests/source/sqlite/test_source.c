@@ -1,9 +1,11 @@
 /* Sources that can't be read: which error, and a hint. */
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -66,15 +68,29 @@ static void test_damaged(void **state)
     assert_refused(f, "cut.db", EBADMSG, "damaged");
 }
 
-static void test_locked(void **state)
+static void *cancel_soon(void *cancel)
+{
+    usleep(200000);
+    atomic_store((atomic_bool *)cancel, true);
+    return NULL;
+}
+
+/* Whoever interrupts need not wait for the lock. */
+static void test_locked_and_cancelled(void **state)
 {
     Fixture *f = *state;
-    fixture_sql(f, "x.db", "CREATE TABLE t(a)");
+    atomic_bool cancel = false;
+    pthread_t thread;
     sqlite3 *app;
+    fixture_sql(f, "x.db", "CREATE TABLE t(a)");
     assert_int_equal(sqlite3_open(fixture_path(f, "x.db"), &app), SQLITE_OK);
     assert_int_equal(sqlite3_exec(app, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
-    assert_refused(f, "x.db", EBUSY, "locked");
+    f->options.cancel = &cancel;
+    assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &cancel), 0);
+    assert_int_equal(fixture_dump(f, "x.db"), -EINTR);
+    assert_int_equal(pthread_join(thread, NULL), 0);
     sqlite3_close(app);
+    f->options.cancel = NULL;
     assert_int_equal(fixture_dump(f, "x.db"), 0);
 }
 
@@ -129,9 +145,12 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_not_a_database), TEST(test_damaged),
-        TEST(test_locked),         TEST(test_rollback_mode_says_that_writers_wait),
-        TEST(test_odd_paths),      cmocka_unit_test(test_names),
+        TEST(test_not_a_database),
+        TEST(test_damaged),
+        TEST(test_locked_and_cancelled),
+        TEST(test_rollback_mode_says_that_writers_wait),
+        TEST(test_odd_paths),
+        cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
