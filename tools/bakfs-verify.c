@@ -137,13 +137,16 @@ static json_t *damage_json(const VerifyResult *r)
     return list;
 }
 
-/* Whether the finding before `i` has the same file: findings about one pack are printed together.
- */
+static bool same_file(const char *x, const char *y)
+{
+    return x && y ? strcmp(x, y) == 0 : x == y;
+}
+
+/* Findings about one file are printed together, at the first of them. */
 static bool is_first_of_file(const VerifyResult *r, size_t i)
 {
-    const char *file = r->damage.items[i].file;
     for (size_t k = 0; k < i; k++)
-        if (file && r->damage.items[k].file && strcmp(r->damage.items[k].file, file) == 0)
+        if (same_file(r->damage.items[k].file, r->damage.items[i].file))
             return false;
     return true;
 }
@@ -183,24 +186,24 @@ static void print_touches(const VerifyResult *r, const Damage *d)
         const BackupInfo *b = &r->backups->items[t->backup];
         in_backup = first ? 1 : in_backup + 1;
         if (first)
-            report_note(PROGRAM, "    touches %s (%s, %s)", b->id, b->collection, b->archive_name);
+            report_print("    touches %s (%s, %s):\n", b->id, b->collection, b->archive_name);
         if (in_backup <= MAX_PATHS)
-            report_note(PROGRAM, "        %s", t->path);
+            report_print("      %s\n", t->path);
         else if (last)
-            report_note(PROGRAM, "        and %zu more", in_backup - MAX_PATHS);
+            report_print("      and %zu more\n", in_backup - MAX_PATHS);
     }
     if (d->touched > d->n_touches)
-        report_note(PROGRAM, "    and %" PRIu64 " more files", d->touched - d->n_touches);
+        report_print("    and %" PRIu64 " more files\n", d->touched - d->n_touches);
 }
 
 static void print_finding(const VerifyResult *r, const Damage *d)
 {
     char hex[ID_HEX_SIZE];
     id_to_hex(&d->object, hex);
-    if (d->kind == DAMAGE_OBJECT || d->kind == DAMAGE_MISSING)
-        report_note(PROGRAM, "  chunk %s: %s", hex, d->message);
+    if (d->has_object && d->kind != DAMAGE_MANIFEST && d->kind != DAMAGE_EVENT)
+        report_print("  chunk %s: %s\n", hex, d->message);
     else
-        report_note(PROGRAM, "  %s", d->message);
+        report_print("  %s\n", d->message);
     print_touches(r, d);
 }
 
@@ -211,12 +214,10 @@ static void print_damage(const VerifyResult *r)
         const char *file = r->damage.items[i].file;
         if (!is_first_of_file(r, i))
             continue;
-        report_note(PROGRAM, "damaged: %s", file ? file : "the store");
-        for (size_t k = i; k < r->damage.n; k++) {
-            const Damage *d = &r->damage.items[k];
-            if (k == i || (file && d->file && strcmp(d->file, file) == 0))
-                print_finding(r, d);
-        }
+        report_print("damaged: %s\n", file ? file : "chunks that are in no pack");
+        for (size_t k = i; k < r->damage.n; k++)
+            if (same_file(r->damage.items[k].file, file))
+                print_finding(r, &r->damage.items[k]);
     }
 }
 
@@ -254,7 +255,7 @@ static int finish(const VerifyResult *r, const Options *o)
               r->n_backups == 1 ? "" : "s");
     error_hint(&e,
                "keep the store as it is; copy the files named above back from a second copy of "
-               "the store, then run %s again. What is not named is intact",
+               "the store, then run %s again. Files of backups that are not named are intact",
                PROGRAM);
     return report_finish(PROGRAM, report_error(PROGRAM, &e));
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "store-verbs.h"
+#include "store/summary.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/report.h"
@@ -157,82 +158,45 @@ int verb_list(const StoreOptions *o, const char *operand)
     return exit_code;
 }
 
-static const char *text_of(const json_t *doc, const char *key)
+/* The summary that bakfs-dump printed, and what became of the backup. */
+static int print_backup(const BackupInfo *b, const Manifest *m, bool latest)
 {
-    const char *text = json_string_value(json_object_get(doc, key));
-    return text ? text : "";
-}
-
-static void print_field(const char *name, const char *value)
-{
-    if (*value)
-        report_print("  %-14s %s\n", name, value);
-}
-
-static void print_databases(const json_t *doc)
-{
-    size_t i, k;
-    json_t *database, *schema;
-    json_array_foreach (json_object_get(doc, "databases"), i, database) {
-        report_print("  %-14s %s %s%s%s", "database", text_of(database, "type"),
-                     text_of(database, "name"),
-                     *text_of(database, "server_version") ? ", version " : "",
-                     text_of(database, "server_version"));
-        report_print("%s%s\n", *text_of(database, "connection") ? ", from " : "",
-                     text_of(database, "connection"));
-        json_array_foreach (json_object_get(database, "schemas"), k, schema) {
-            char size[REPORT_SIZE_SIZE];
-            report_format_size((uint64_t)json_integer_value(json_object_get(schema, "bytes")),
-                               size);
-            report_print("    schema %s: %lld tables, %lld rows, %s\n", text_of(schema, "name"),
-                         (long long)json_integer_value(json_object_get(schema, "tables")),
-                         (long long)json_integer_value(json_object_get(schema, "rows")), size);
-        }
+    static const char *const fields[] = {"kind",    "description", "change_ticket", "purpose",
+                                         "creator", "notes",       "retention"};
+    _cleanup_(buf_release) Buf text = BUF_INIT;
+    int r = summary_format(m->doc, &text);
+    if (r == 0)
+        r = buf_addf(&text, "%-13s%s\n", "Collection:", b->collection);
+    for (size_t i = 0; r == 0 && i < sizeof(fields) / sizeof(*fields); i++) {
+        const char *value = json_string_value(json_object_get(m->doc, fields[i]));
+        if (value && *value)
+            r = buf_addf(&text, "%-13s%s: %s\n", "", fields[i], value);
     }
-}
-
-static void print_left_out(const json_t *doc)
-{
-    size_t i;
-    json_t *item;
-    json_array_foreach (json_object_get(doc, "left_out"), i, item)
-        report_print("  %-14s %s: %s\n", "left out", text_of(item, "what"), text_of(item, "why"));
-}
-
-static void print_backup(const BackupInfo *b, const Manifest *m, bool latest)
-{
-    static const char *const fields[] = {"environment", "kind",    "description", "change_ticket",
-                                         "purpose",     "creator", "notes",       "retention"};
-    char time[CLOCK_ISO_SIZE], size[REPORT_SIZE_SIZE], fresh[REPORT_SIZE_SIZE];
-    clock_format_iso(b->timestamp, time);
-    report_format_size(b->size_bytes, size);
-    report_format_size(b->bytes_new, fresh);
-    report_print("%s%s%s%s\n", b->id, latest ? ", latest" : "", b->partial ? ", partial" : "",
-                 b->verified ? ", verified" : "");
-    print_field("collection", b->collection);
-    print_field("time", time);
-    print_field("name", b->archive_name);
-    for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
-        print_field(fields[i], text_of(m->doc, fields[i]));
     const char *key;
     json_t *value;
     json_object_foreach (json_object_get(m->doc, "tags"), key, value)
-        report_print("  %-14s %s=%s\n", "tag", key, json_string_value(value));
-    print_databases(m->doc);
-    report_print("  %-14s %s, %" PRIu64 " rows, %" PRIu64 " tables, %" PRIu64 " files\n", "content",
-                 size, b->record_count, b->table_count, b->file_count);
-    report_print("  %-14s %s\n", "new in store", fresh);
-    print_left_out(m->doc);
+        if (r == 0)
+            r = buf_addf(&text, "%-13s%s=%s\n", "Tag:", key, json_string_value(value));
+    if (r == 0)
+        r = buf_addf(&text, "%-13s%s%s\n", "State:", latest ? "latest, " : "",
+                     b->verified ? "verified" : "not verified yet");
+    const char *all = r == 0 ? buf_cstr(&text) : NULL;
+    if (!all)
+        return -ENOMEM;
+    report_print("%s", all);
+    return 0;
 }
 
 /* The whole manifest, and the fields of the API beside. */
-static void print_backup_json(const BackupInfo *b, const Manifest *m, bool latest)
+static int print_backup_json(const BackupInfo *b, const Manifest *m, bool latest)
 {
     json_t *doc = json_copy(m->doc), *api = backup_json(b, m, latest);
-    json_object_update(doc, api);
+    int r = json_object_update(doc, api) < 0 ? -ENOMEM : 0;
     json_decref(api);
-    report_json(doc);
+    if (r == 0)
+        report_json(doc);
     json_decref(doc);
+    return r;
 }
 
 int verb_show(const StoreOptions *o, const char *operand)
@@ -249,8 +213,8 @@ int verb_show(const StoreOptions *o, const char *operand)
     }
     if (r == 0)
         r = store_manifest(store, b, &m, &e);
-    if (r == 0)
-        (o->json ? print_backup_json : print_backup)(b, m, backup_is_latest(l, b));
+    if (r == 0 && (o->json ? print_backup_json : print_backup)(b, m, backup_is_latest(l, b)) < 0)
+        r = error_oom(&e);
     int exit_code = r < 0 ? report_error(STORE_PROGRAM, &e) : report_finish(STORE_PROGRAM, 0);
     manifest_free(m);
     backup_list_unref(l);

@@ -103,12 +103,32 @@ static int check_cancel(const Run *x, Error *e)
     return r;
 }
 
+/* The source's directory in the collection's newest complete backup. */
+static bool find_previous(Run *x, const char *path, ObjectId *ret_dir)
+{
+    BackupList *list = store_backups(x->store);
+    const BackupInfo *latest = backup_list_latest(list, x->collection);
+    _cleanup_(dir_entry_release) DirEntry entry = {0};
+    bool found = latest != NULL;
+    if (found)
+        *ret_dir = latest->root;
+    if (found && *path) {
+        found = dir_resolve(store_objects(x->store), &latest->root, path, &entry, NULL) == 0 &&
+                entry.kind == ENTRY_DIR;
+        *ret_dir = entry.dir.id;
+    }
+    backup_list_unref(list);
+    return found;
+}
+
 static int read_sources(Run *x, Error *e)
 {
+    ObjectId previous;
     SourceRun run = {
         .writer = x->writer, .timestamp = x->timestamp, .secret = store_config(x->store)->secret};
     for (size_t i = 0; i < x->n; i++) {
         int r = check_cancel(x, e);
+        run.previous = find_previous(x, x->paths[i], &previous) ? &previous : NULL;
         if (r == 0)
             r = x->sources[i]->ops->read(x->sources[i], &run, &x->results[i], e);
         if (r == -EINTR)

@@ -10,7 +10,7 @@
 typedef enum Encoding {
     ENCODING_RAW = 0,
     ENCODING_ZSTD = 1,
-    ENCODING_DELTA = 2, /* zstd with a base object as prefix; kept in the format, not written yet */
+    ENCODING_DELTA = 2, /* zstd with another object's bytes as prefix */
 } Encoding;
 
 typedef struct Codec Codec;
@@ -23,7 +23,11 @@ void codec_free(Codec *c); /* NULL is allowed */
 int codec_compress(Codec *c, int level, const void *plain, size_t len, Buf *out,
                    Encoding *ret_encoding);
 
-/* Decode `stored` into exactly `plain_len` bytes at `plain`. -EBADMSG when the bytes are not that,
- * -ENOTSUP for an encoding this version can't read. */
-int codec_decompress(Codec *c, Encoding encoding, const void *stored, size_t stored_len,
-                     void *plain, size_t plain_len);
+/* Compress against the bytes of `base` into `out` (replaced). 0 or -ENOMEM, -EIO. */
+int codec_compress_delta(Codec *c, int level, const void *base, size_t base_len, const void *plain,
+                         size_t len, Buf *out);
+
+/* Decode `stored` into exactly `plain_len` bytes at `plain`. `base` is what a delta was compressed
+ * against, else NULL. -EBADMSG when the bytes are not that. */
+int codec_decompress(Codec *c, Encoding encoding, const void *base, size_t base_len,
+                     const void *stored, size_t stored_len, void *plain, size_t plain_len);

@@ -12,8 +12,9 @@
 
 /* An open file: what its reads need, whatever becomes of its backup's name. */
 typedef struct OpenFile {
-    Object *holder; /* keeps `node` when it was an object of its own */
-    DirEntry entry; /* keeps `node` when it stands in the directory */
+    struct OpenFile *prev, *next; /* in fs->files */
+    Object *holder;               /* keeps `node` when it was an object of its own */
+    DirEntry entry;               /* keeps `node` when it stands in the directory */
     const uint8_t *node;
     size_t node_len;
     Inode inode;
@@ -24,11 +25,32 @@ static OpenFile *open_file(const struct fuse_file_info *fi)
     return (OpenFile *)(uintptr_t)fi->fh;
 }
 
-static void open_file_free(OpenFile *f)
+static void files_add(Fs *fs, OpenFile *f)
 {
+    pthread_mutex_lock(&fs->lock);
+    f->next = fs->files;
+    if (f->next)
+        f->next->prev = f;
+    fs->files = f;
+    pthread_mutex_unlock(&fs->lock);
+}
+
+static void files_remove(Fs *fs, OpenFile *f)
+{
+    pthread_mutex_lock(&fs->lock);
+    *(f->prev ? &f->prev->next : &fs->files) = f->next;
+    if (f->next)
+        f->next->prev = f->prev;
+    pthread_mutex_unlock(&fs->lock);
     object_unref(f->holder);
     dir_entry_release(&f->entry);
     free(f);
+}
+
+void fs_files_free(Fs *fs)
+{
+    while (fs->files)
+        files_remove(fs, fs->files);
 }
 
 void fs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -54,15 +76,16 @@ void fs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     f->inode = node.inode;
     f->entry = node.entry;
     node.entry = (DirEntry){0};
+    files_add(fs, f);
     fi->fh = (uintptr_t)f;
     fi->keep_cache = 1;
     if (fuse_reply_open(req, fi) < 0) /* the opener was interrupted: there will be no release */
-        open_file_free(f);
+        files_remove(fs, f);
 }
 
 void fs_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    open_file_free(open_file(fi));
+    files_remove(fuse_req_userdata(req), open_file(fi));
     fuse_reply_err(req, 0);
 }
 

@@ -23,9 +23,10 @@ struct Fs {
     ObjectSource *objects; /* the cache's */
     uid_t uid;
     gid_t gid;
-    pthread_mutex_t lock; /* guards `layout` and `said`; nothing is called with it held */
+    pthread_mutex_t lock; /* guards what follows; nothing that waits is called with it held */
     Layout *layout;
-    uint64_t said[1024]; /* hashes of failures already logged */
+    struct OpenFile *files; /* open ones: the kernel does not release all before the end */
+    uint64_t said[1024];    /* hashes of failures already logged */
     size_t n_said;
 };
 
@@ -70,6 +71,9 @@ void fs_child_param(const Fs *fs, const Layout *l, const LayoutChild *child,
 /* Turn a failure into the errno (positive) that the caller of the system call gets, and log it
  * once when it means damage. `backup` (may be NULL) and `index` say what was being read. */
 int fs_failure(Fs *fs, const LayoutBackup *backup, uint32_t index, int r, const Error *e);
+
+/* Free the files that were open when the session ended. */
+void fs_files_free(Fs *fs);
 
 /* The operations of listing.c and file.c. */
 void fs_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

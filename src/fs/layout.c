@@ -193,6 +193,9 @@ static bool next_backup(const Layout *l, InodeKind kind, uint32_t number, uint64
 {
     const Collection *c = collection_of(l, kind, number);
     size_t low = 0, high = c ? c->n : 0;
+    /* One name only, also for a listing that began before its successor came. */
+    if (kind == INODE_DIR_LATEST && from > 0)
+        return false;
     while (low < high) {
         size_t mid = low + (high - low) / 2;
         if (c->members[mid]->ordinal <= from)
@@ -295,9 +298,10 @@ static void compare_listings(const Comparison *cmp, uint32_t number)
         return;
     compare_backup(cmp, number, old->latest);
     compare_backup(cmp, number, new->latest);
+    /* latest/ last: who sees the new backup there finds its predecessor in archive/. */
+    static const InodeKind order[] = {INODE_DIR_ARCHIVE, INODE_DIR_BY_ID, INODE_DIR_LATEST};
     for (int listing = 0; listing < LAYOUT_LISTINGS; listing++)
-        cmp->changed(cmp->ctx, inode_of_virtual((InodeKind)(INODE_DIR_LATEST + listing), number),
-                     NULL);
+        cmp->changed(cmp->ctx, inode_of_virtual(order[listing], number), NULL);
 }
 
 void layout_changes(const Layout *before, const Layout *after,

@@ -71,6 +71,7 @@ typedef struct LayoutTotals {
 void layout_totals(const Layout *l, LayoutTotals *ret_totals);
 
 /* Tell what differs between two layouts: `name` in `dir` means something else now or is gone, or,
- * with `name` NULL, the listing of `dir` has changed. Names come before listings. */
+ * with `name` NULL, the listing of `dir` has changed. Names come before listings, and a
+ * collection's archive/ before its latest/. */
 void layout_changes(const Layout *before, const Layout *after,
                     void (*changed)(void *ctx, uint64_t dir, const char *name), void *ctx);

@@ -2,6 +2,7 @@
 #pragma once
 
 #define HASH_NONFATAL_OOM 1
+#define HASH_FUNCTION     HASH_FNV /* the default one falls through cases, which clang warns of */
 #include <uthash.h>
 
 #include "fs/layout.h"

@@ -1,6 +1,7 @@
 #include "fs/mount.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,6 +163,13 @@ static int serve(struct fuse_session *session, Error *e)
     return 0;
 }
 
+/* Whether the kernel has let go of the mount. Then libfuse unmounts nothing, only tidies up. */
+static bool is_gone(struct fuse_session *session)
+{
+    struct pollfd p = {.fd = fuse_session_fd(session)};
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
+}
+
 /* With the mount made: serve it, and take it away in the end. */
 static int serve_and_unmount(const MountRequest *m, Fs *fs, struct fuse_session *session,
                              const char *mountpoint, Error *e)
@@ -178,7 +186,8 @@ static int serve_and_unmount(const MountRequest *m, Fs *fs, struct fuse_session 
     if (r == 0)
         r = serve(session, e);
     watch_stop(watch); /* before the unmount: that closes the descriptor it writes to */
-    if (mountpoint_device(mountpoint) == o.device)
+    route_fuse_words(NULL);
+    if (is_gone(session) || !mountpoint_is_foreign(mountpoint, o.device))
         fuse_session_unmount(session);
     return r;
 }

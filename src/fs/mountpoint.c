@@ -29,6 +29,11 @@ static int unusable(const char *path, int errnum, Error *e)
     return r;
 }
 
+static bool is_mount_root(const struct statx *st)
+{
+    return st->stx_attributes_mask & st->stx_attributes & STATX_ATTR_MOUNT_ROOT;
+}
+
 int mountpoint_check(const char *path, char **ret_absolute, Error *e)
 {
     struct statx st;
@@ -40,8 +45,7 @@ int mountpoint_check(const char *path, char **ret_absolute, Error *e)
         return unusable(path, errno, e);
     if (!S_ISDIR(st.stx_mode))
         return unusable(path, ENOTDIR, e);
-    bool is_mounted = (st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) &&
-                      (st.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+    bool is_mounted = is_mount_root(&st);
     /* systemd's automount unit stands at the mount point itself and expects the mount above it. */
     if (is_mounted && statfs(absolute, &fs) < 0)
         return unusable(path, errno, e);
@@ -60,6 +64,13 @@ uint64_t mountpoint_device(const char *path)
     if (statx(AT_FDCWD, path, PROBE_FLAGS | AT_SYMLINK_NOFOLLOW, 0, &st) < 0)
         return 0;
     return makedev(st.stx_dev_major, st.stx_dev_minor);
+}
+
+bool mountpoint_is_foreign(const char *path, uint64_t device)
+{
+    struct statx st;
+    return statx(AT_FDCWD, path, PROBE_FLAGS | AT_SYMLINK_NOFOLLOW, 0, &st) == 0 &&
+           is_mount_root(&st) && makedev(st.stx_dev_major, st.stx_dev_minor) != device;
 }
 
 /* What users without the right to unmount have: the set-uid helper of libfuse. */

@@ -59,6 +59,7 @@ void fs_free(Fs *fs)
 {
     if (!fs)
         return;
+    fs_files_free(fs);
     layout_unref(fs->layout);
     cache_free(fs->cache);
     pthread_mutex_destroy(&fs->lock);

@@ -47,3 +47,22 @@ void source_result_release(SourceResult *r)
     json_decref(r->left_out);
     *r = (SourceResult){0};
 }
+
+int source_follow(const SourceRun *run, Stream *s, const char *path, Error *e)
+{
+    if (!run->previous)
+        return 0;
+    ObjectSource *objects = store_objects(writer_store(run->writer));
+    DirEntry x = {0};
+    const uint8_t *node;
+    size_t len;
+    Object *holder = NULL;
+    int r = 0;
+    /* That it can't be found or read only means that nothing can be had of it. */
+    if (dir_resolve(objects, run->previous, path, &x, NULL) == 0 && x.kind == ENTRY_FILE &&
+        dir_entry_rope(objects, &x, &node, &len, &holder, NULL) == 0)
+        r = stream_follow(s, objects, node, len, e);
+    object_unref(holder);
+    dir_entry_release(&x);
+    return r;
+}

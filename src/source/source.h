@@ -7,6 +7,7 @@
 
 #include "store/writer.h"
 #include "tree/dir.h"
+#include "tree/stream.h"
 #include "util/error.h"
 
 typedef struct SourceOptions {
@@ -28,7 +29,13 @@ typedef struct SourceRun {
     StoreWriter *writer;
     int64_t timestamp;     /* the backup's, seconds since 1970 */
     const uint8_t *secret; /* 32 bytes, for stable \restrict keys */
+    const ObjectId *previous; /* this source's directory in the collection's previous backup, which
+                               * the writer's store holds, or NULL */
 } SourceRun;
+
+/* Let `s` store what is new as deltas of the file `path` of the previous backup, if there is one.
+ * Before the first write. -ENOMEM. */
+int source_follow(const SourceRun *run, Stream *s, const char *path, Error *e);
 
 /* What it gives back. */
 typedef struct SourceResult {

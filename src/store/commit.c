@@ -39,7 +39,8 @@ static int seal(StoreWriter *w, NewPack *p, Error *e)
     return 0;
 }
 
-int writer_append(StoreWriter *w, const PackEntry *entry, const void *stored, Error *e)
+int writer_append(StoreWriter *w, const PackEntry *entry, const ObjectId *base, const void *stored,
+                  Error *e)
 {
     size_t i = 0;
     Location at = {.length = PACK_RECORD_SIZE + entry->stored_len};
@@ -48,7 +49,7 @@ int writer_append(StoreWriter *w, const PackEntry *entry, const void *stored, Er
         return r;
     at.pack = (uint32_t)i;
     PackWriter *pack = w->packs[i].pack;
-    r = pack_writer_add(pack, entry, NULL, stored, &at.offset, e);
+    r = pack_writer_add(pack, entry, base, stored, &at.offset, e);
     if (r < 0)
         return r;
     if (idmap_put(&w->mine, &entry->id, &at) < 0)

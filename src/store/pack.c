@@ -38,7 +38,7 @@ static bool entry_is_sound(const PackEntry *x)
     return x->type >= OBJECT_DATA && x->type <= OBJECT_DIR && x->encoding <= ENCODING_DELTA &&
            x->stored_len >= 1 && x->stored_len <= OBJECT_MAX && x->plain_len >= 1 &&
            x->plain_len <= OBJECT_MAX &&
-           (delta ? x->depth >= 1 && x->depth <= 8 && x->age >= 1 : x->depth == 0 && x->age == 0) &&
+           (delta ? x->depth >= 1 && x->depth <= DELTA_MAX_DEPTH : x->depth == 0) &&
            (x->encoding != ENCODING_RAW || x->stored_len == x->plain_len);
 }
 
@@ -78,8 +78,9 @@ static int parse_index(const uint8_t *bytes, size_t n, size_t n_bases, uint64_t 
         p->encoding = cursor_u8(&c);
         p->depth = cursor_u8(&c);
         p->age = cursor_u8(&c);
-        for (int k = 0; k < 3; k++)
-            p->sketch[k] = cursor_u32(&c);
+        for (int k = 0; k < SKETCH_FEATURES; k++)
+            p->sketch.feature[k] = cursor_u32(&c);
+        p->base = (uint32_t)deltas;
         if (!entry_is_sound(p) || p->offset != expected)
             return bad(e, "bad index entry");
         expected += PACK_RECORD_SIZE + p->stored_len;
@@ -164,27 +165,28 @@ int pack_parse_record(const void *bytes, size_t len, PackRecord *ret_record, Err
     return 0;
 }
 
-int pack_decode(Codec *c, const PackRecord *r, Object **ret_object, Error *e)
+int pack_decompress(Codec *c, const PackRecord *r, const Object *base, Object **ret_object,
+                    Error *e)
 {
     Object *o = object_new(r->entry.plain_len);
     if (!o)
         return error_oom(e);
-    int n = codec_decompress(c, r->entry.encoding, r->stored, r->entry.stored_len, o->data, o->len);
-    ObjectId id;
-    if (n == -ENOTSUP)
-        n = error_set(e, ENOTSUP, "a record has an encoding this version can't read");
-    else if (n < 0)
-        n = n == -ENOMEM ? error_oom(e) : bad(e, "a record can't be decompressed");
-    else if (id_of(o->data, o->len, &id) < 0)
-        n = error_oom(e);
-    else if (id_compare(&id, &r->entry.id) != 0)
-        n = bad(e, "an object does not match its SHA-256");
+    int n = codec_decompress(c, r->entry.encoding, base ? base->data : NULL, base ? base->len : 0,
+                             r->stored, r->entry.stored_len, o->data, o->len);
     if (n < 0) {
         object_unref(o);
-        return n;
+        return n == -ENOMEM ? error_oom(e) : bad(e, "a record can't be decompressed");
     }
     *ret_object = o;
     return 0;
+}
+
+int pack_check_id(const ObjectId *id, const Object *o, Error *e)
+{
+    ObjectId actual;
+    if (id_of(o->data, o->len, &actual) < 0)
+        return error_oom(e);
+    return id_compare(&actual, id) == 0 ? 0 : bad(e, "an object does not match its SHA-256");
 }
 
 /* Append `entry` to a growing index. */
@@ -229,6 +231,7 @@ int pack_scan(Backend *b, BackendFile *f, PackIndex *ret_index, uint64_t *ret_ba
         PackRecord record;
         if (pack_parse_record(bytes + at, size - at, &record, NULL) == 0) {
             record.entry.offset = (uint32_t)at;
+            record.entry.base = (uint32_t)x.n_bases;
             if (index_push(&x, &cap, &record.entry) < 0 ||
                 (record.entry.encoding == ENCODING_DELTA && index_push_base(&x, &record.base) < 0))
                 return error_oom(e);
@@ -293,6 +296,7 @@ int pack_writer_add(PackWriter *w, const PackEntry *entry, const ObjectId *base,
     uint8_t h[PACK_RECORD_SIZE] = {0};
     PackEntry mine = *entry;
     mine.offset = (uint32_t)w->size;
+    mine.base = (uint32_t)w->index.n_bases;
     memcpy(h, record_magic, 4);
     h[4] = mine.type;
     h[5] = mine.encoding;
@@ -347,8 +351,8 @@ int pack_writer_seal(PackWriter *w, ObjectId *ret_sha256, Error *e)
         x[45] = p->encoding;
         x[46] = p->depth;
         x[47] = p->age;
-        for (size_t k = 0; k < 3; k++)
-            store_u32(x + 48 + 4 * k, p->sketch[k]);
+        for (size_t k = 0; k < SKETCH_FEATURES; k++)
+            store_u32(x + 48 + 4 * k, p->sketch.feature[k]);
         r = buf_add(&out, x, sizeof(x));
     }
     for (size_t i = 0; r == 0 && i < w->index.n_bases; i++)

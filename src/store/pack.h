@@ -2,6 +2,7 @@
 #pragma once
 
 #include "chunk/codec.h"
+#include "chunk/sketch.h"
 #include "store/backend.h"
 #include "store/object.h"
 
@@ -11,6 +12,7 @@
 #define PACK_TRAILER_SIZE 48
 #define PACK_FULL         (64u << 20) /* a writer closes a pack whose records reach this */
 #define PACK_MAX          (128u << 20)
+#define DELTA_MAX_DEPTH   8
 #define PACK_NAME_SIZE    80 /* "packs/hh/<64 hex>.pack" and zero */
 
 typedef enum PackKind {
@@ -24,7 +26,8 @@ typedef struct PackEntry {
     uint32_t stored_len; /* without the record's header */
     uint32_t plain_len;
     uint8_t type, encoding, depth, age;
-    uint32_t sketch[3];
+    Sketch sketch;
+    uint32_t base; /* deltas: which of the index's bases */
 } PackEntry;
 
 typedef struct PackIndex {
@@ -47,7 +50,7 @@ int pack_scan(Backend *b, BackendFile *f, PackIndex *ret_index, uint64_t *ret_ba
 
 /* One record, checked as far as that goes without decompressing. Pointers into the bytes given. */
 typedef struct PackRecord {
-    PackEntry entry; /* offset and sketch are 0 */
+    PackEntry entry; /* offset, sketch and base number are 0 */
     ObjectId base;
     const uint8_t *stored;
 } PackRecord;
@@ -55,15 +58,20 @@ typedef struct PackRecord {
 /* `bytes` starts with a record and may hold more than it. -EBADMSG with a message. */
 int pack_parse_record(const void *bytes, size_t len, PackRecord *ret_record, Error *e);
 
-/* Decode a parsed record and check that the bytes have its id. -EBADMSG when they have not. */
-int pack_decode(Codec *c, const PackRecord *r, Object **ret_object, Error *e);
+/* Decompress a parsed record; `base` is the object a delta is against, else NULL. The bytes are not
+ * checked against the id. -EBADMSG when they can't be decompressed. */
+int pack_decompress(Codec *c, const PackRecord *r, const Object *base, Object **ret_object,
+                    Error *e);
+
+/* -EBADMSG when the object's bytes do not have the id. */
+int pack_check_id(const ObjectId *id, const Object *o, Error *e);
 
 /* Writing. One thread at a time, but pack_writer_read may run beside. */
 typedef struct PackWriter PackWriter;
 
 int pack_writer_new(Backend *b, PackKind kind, PackWriter **ret_writer, Error *e);
 
-/* Append a record; `base` NULL but for deltas, `sketch` (three values) may be NULL. */
+/* Append a record; `base` NULL but for deltas. Offset and base number of `entry` are set here. */
 int pack_writer_add(PackWriter *w, const PackEntry *entry, const ObjectId *base, const void *stored,
                     uint32_t *ret_offset, Error *e);
 uint64_t pack_writer_size(const PackWriter *w);

@@ -277,7 +277,8 @@ static void bound_indexes(PackSet *s)
         drop_index(s, oldest);
 }
 
-static bool index_has(const PackIndex *x, uint32_t offset, const ObjectId *id)
+/* The index's entry at `offset`, if that is the object `id`. */
+static const PackEntry *find_entry(const PackIndex *x, uint32_t offset, const ObjectId *id)
 {
     size_t lo = 0, hi = x->n;
     while (lo < hi) {
@@ -287,26 +288,43 @@ static bool index_has(const PackIndex *x, uint32_t offset, const ObjectId *id)
         else
             hi = mid;
     }
-    return lo < x->n && x->entries[lo].offset == offset && id_compare(&x->entries[lo].id, id) == 0;
+    bool found = lo < x->n && x->entries[lo].offset == offset &&
+                 id_compare(&x->entries[lo].id, id) == 0;
+    return found ? &x->entries[lo] : NULL;
 }
 
-int packset_confirms(PackSet *s, const ObjectId *sha256, uint32_t offset, const ObjectId *id)
+static int answer(const PackIndex *x, uint32_t offset, const ObjectId *id, PackEntry *ret_entry,
+                  ObjectId *ret_base)
 {
+    const PackEntry *entry = find_entry(x, offset, id);
+    if (!entry)
+        return -ENOENT;
+    *ret_entry = *entry;
+    if (entry->encoding == ENCODING_DELTA)
+        *ret_base = x->bases[entry->base];
+    return 0;
+}
+
+int packset_describe(PackSet *s, const ObjectId *sha256, uint32_t offset, const ObjectId *id,
+                     PackEntry *ret_entry, ObjectId *ret_base)
+{
+    int r = -ENOENT;
     pthread_mutex_lock(&s->lock);
     Pack *p = find(s, sha256);
     bool known = p && p->index.entries;
-    bool has = known && index_has(&p->index, offset, id);
-    if (known)
+    if (known) {
+        r = answer(&p->index, offset, id, ret_entry, ret_base);
         p->used = ++s->tick;
+    }
     pthread_mutex_unlock(&s->lock);
     if (known)
-        return has;
+        return r;
 
     _cleanup_(pack_index_release) PackIndex x = {0};
-    int r = packset_load_index(s, sha256, &x, NULL, NULL);
+    r = packset_load_index(s, sha256, &x, NULL, NULL);
     if (r < 0)
-        return r == -ENOENT ? 0 : r;
-    has = index_has(&x, offset, id);
+        return r;
+    r = answer(&x, offset, id, ret_entry, ret_base);
     pthread_mutex_lock(&s->lock);
     p = find(s, sha256);
     if (p && !p->index.entries) {
@@ -317,5 +335,5 @@ int packset_confirms(PackSet *s, const ObjectId *sha256, uint32_t offset, const 
         x = (PackIndex){0};
     }
     pthread_mutex_unlock(&s->lock);
-    return has;
+    return r;
 }

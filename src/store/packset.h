@@ -30,5 +30,7 @@ int packset_read(PackSet *s, const ObjectId *sha256, uint64_t offset, void *data
 int packset_load_index(PackSet *s, const ObjectId *sha256, PackIndex *ret_index, uint64_t *ret_size,
                        Error *e);
 
-/* Whether the pack's index has the object `id` at `offset`. Keeps a bounded number of indexes. */
-int packset_confirms(PackSet *s, const ObjectId *sha256, uint32_t offset, const ObjectId *id);
+/* What the pack's index says of the object `id` at `offset`; `ret_base` is set for deltas. -ENOENT
+ * when something else is there. Keeps a bounded number of indexes. */
+int packset_describe(PackSet *s, const ObjectId *sha256, uint32_t offset, const ObjectId *id,
+                     PackEntry *ret_entry, ObjectId *ret_base);

@@ -80,209 +80,12 @@ int store_init(const char *path, const char *collection, Error *e)
     return r;
 }
 
-StoreCodec *store_take_codec(Store *s)
-{
-    pthread_mutex_lock(&s->codec_lock);
-    StoreCodec *c = s->codecs;
-    if (c)
-        s->codecs = c->next;
-    pthread_mutex_unlock(&s->codec_lock);
-    if (!c && (c = calloc(1, sizeof(*c))) && codec_new(&c->codec) < 0) {
-        free(c);
-        c = NULL;
-    }
-    return c;
-}
-
-void store_put_codec(Store *s, StoreCodec *c)
-{
-    pthread_mutex_lock(&s->codec_lock);
-    c->next = s->codecs;
-    s->codecs = c;
-    pthread_mutex_unlock(&s->codec_lock);
-}
-
-static int decode_with(StoreCodec *c, const ObjectId *id, const uint8_t *bytes, size_t len,
-                       Object **ret_object, Error *e)
-{
-    PackRecord record;
-    int r = pack_parse_record(bytes, len, &record, e);
-    if (r == 0 && id_compare(&record.entry.id, id) != 0)
-        r = error_set(e, ESTALE, "another object lies there");
-    return r < 0 ? r : pack_decode(c->codec, &record, ret_object, e);
-}
-
-int store_decode(Store *s, const ObjectId *id, const uint8_t *bytes, size_t len,
-                 Object **ret_object, Error *e)
-{
-    StoreCodec *c = store_take_codec(s);
-    if (!c)
-        return error_oom(e);
-    int r = decode_with(c, id, bytes, len, ret_object, e);
-    store_put_codec(s, c);
-    return r;
-}
-
-int store_read_at(Store *s, const ObjectId *id, const ObjectId *pack, uint32_t offset,
-                  uint32_t length, Object **ret_object, Error *e)
-{
-    StoreCodec *c = store_take_codec(s);
-    if (!c)
-        return error_oom(e);
-    buf_clear(&c->record);
-    int r = buf_reserve(&c->record, length) < 0 ? error_oom(e) : 0;
-    if (r == 0)
-        r = packset_read(s->packs, pack, offset, c->record.data, length, e);
-    if (r == 0)
-        r = decode_with(c, id, c->record.data, length, ret_object, e);
-    store_put_codec(s, c);
-    return r;
-}
-
-/* Put all objects of `pack` into the overlay. Lock held for writing. */
-static int overlay_add(Store *s, const ObjectId *pack, Error *e)
-{
-    _cleanup_(pack_index_release) PackIndex x = {0};
-    int r = packset_load_index(s->packs, pack, &x, NULL, e);
-    if (r < 0)
-        return r;
-    ObjectId *packs = reallocarray(s->overlay_packs, s->n_overlay_packs + 1, sizeof(*packs));
-    if (!packs)
-        return error_oom(e);
-    s->overlay_packs = packs;
-    packs[s->n_overlay_packs] = *pack;
-    for (size_t i = 0; i < x.n; i++) {
-        Location at = {.pack = (uint32_t)s->n_overlay_packs,
-                       .offset = x.entries[i].offset,
-                       .length = PACK_RECORD_SIZE + x.entries[i].stored_len};
-        if (idmap_put(&s->overlay, &x.entries[i].id, &at) < 0)
-            return error_oom(e);
-    }
-    s->n_overlay_packs++;
-    return 0;
-}
-
-static void overlay_clear(Store *s)
-{
-    idmap_release(&s->overlay);
-    free(s->overlay_packs);
-    s->overlay_packs = NULL;
-    s->n_overlay_packs = 0;
-    s->overlay_is_full = false;
-}
-
-/* Index every pack in memory: the last resort when the catalogue knows too little. */
-static int overlay_fill(Store *s, Error *e)
-{
-    _cleanup_free_ ObjectId *names = NULL;
-    size_t n;
-    pthread_rwlock_wrlock(&s->lock);
-    bool full = s->overlay_is_full;
-    int r = full ? -ENOENT : packset_refresh(s->packs, e);
-    if (r == 0 && packset_names(s->packs, &names, &n) < 0)
-        r = error_oom(e);
-    if (r == 0) {
-        overlay_clear(s);
-        for (size_t i = 0; r == 0 && i < n; i++) {
-            r = overlay_add(s, &names[i], e);
-            if (r < 0 && r != -ENOMEM)
-                r = 0; /* what this pack held will be missed by name */
-        }
-        s->overlay_is_full = r == 0;
-    }
-    pthread_rwlock_unlock(&s->lock);
-    return r;
-}
-
-typedef struct Place {
-    ObjectId pack;
-    uint32_t offset, length;
-} Place;
-
-static bool find_in_overlay(Store *s, const ObjectId *id, Place *ret_place)
-{
-    const Location *at = idmap_get(&s->overlay, id);
-    if (at)
-        *ret_place =
-            (Place){.pack = s->overlay_packs[at->pack], .offset = at->offset, .length = at->length};
-    return at != NULL;
-}
-
-static int find_place(Store *s, const ObjectId *id, Place *ret_place)
-{
-    pthread_rwlock_rdlock(&s->lock);
-    int r = find_in_overlay(s, id, ret_place) ? 0 : -ENOENT;
-    if (r < 0 && s->catalogue)
-        r = catalogue_find(s->catalogue, id, &ret_place->pack, &ret_place->offset,
-                           &ret_place->length);
-    pthread_rwlock_unlock(&s->lock);
-    return r;
-}
-
-static int name_damage(Error *e, int r, const ObjectId *id, const Place *p)
-{
-    char object[ID_HEX_SIZE], pack[ID_HEX_SIZE];
-    id_to_hex(id, object);
-    if (!p)
-        return error_set(e, EIO, "object %s is in no pack", object);
-    id_to_hex(&p->pack, pack);
-    error_prefix(e, "object %s in pack %s", object, pack);
-    return r == -EBADMSG || r == -ESTALE || r == -ENOENT ? -EIO : r;
-}
-
-static int get_object(ObjectSource *source, const ObjectId *id, Object **ret_object, Error *e)
-{
-    Store *s = (Store *)source;
-    Place place, second;
-    int r = find_place(s, id, &place);
-    bool found = r == 0;
-    if (found) {
-        r = store_read_at(s, id, &place.pack, place.offset, place.length, ret_object, e);
-        if (r == 0 || r == -ENOMEM || r == -ENOTSUP)
-            return r;
-    }
-    /* Not where the catalogue says, or not known: a prune moved it, or the catalogue is stale. */
-    if (overlay_fill(s, NULL) == 0 || !found || r == -ENOENT || r == -ESTALE) {
-        if (find_place(s, id, &second) == 0 &&
-            (!found || memcmp(&second, &place, sizeof(place)) != 0)) {
-            r = store_read_at(s, id, &second.pack, second.offset, second.length, ret_object, e);
-            if (r == 0)
-                return 0;
-            return name_damage(e, r, id, &second);
-        }
-    }
-    return name_damage(e, r, id, found ? &place : NULL);
-}
-
-bool store_holds(Store *s, const ObjectId *id)
-{
-    Place place;
-    return find_place(s, id, &place) == 0 &&
-           packset_confirms(s->packs, &place.pack, place.offset, id) == 1;
-}
-
-int store_locate(Store *s, const ObjectId *id, ObjectId *ret_pack, Error *e)
-{
-    Place place;
-    int r = find_place(s, id, &place);
-    if (r < 0 || !packset_has(s->packs, &place.pack)) {
-        overlay_fill(s, NULL);
-        r = find_place(s, id, &place);
-    }
-    if (r < 0) {
-        name_damage(e, r, id, NULL);
-        return -ENOENT;
-    }
-    *ret_pack = place.pack;
-    return 0;
-}
-
 int store_open(const char *path, Store **ret_store, Error *e)
 {
     Store *s = calloc(1, sizeof(*s));
     if (!s)
         return error_oom(e);
-    s->objects.get = get_object;
+    s->objects.get = store_get;
     pthread_rwlock_init(&s->lock, NULL);
     pthread_mutex_init(&s->codec_lock, NULL);
     s->path = strdup(path);
@@ -310,19 +113,13 @@ void store_close(Store *s)
     if (!s)
         return;
     catalogue_free(s->catalogue);
-    overlay_clear(s);
+    store_overlay_clear(s);
     backup_list_unref(s->list);
     packset_free(s->packs);
     if (s->backend)
         s->backend->ops->free(s->backend);
     store_config_release(&s->config);
-    while (s->codecs) {
-        StoreCodec *c = s->codecs;
-        s->codecs = c->next;
-        codec_free(c->codec);
-        buf_release(&c->record);
-        free(c);
-    }
+    store_free_codecs(s);
     pthread_rwlock_destroy(&s->lock);
     pthread_mutex_destroy(&s->codec_lock);
     free(s->path);
@@ -376,21 +173,6 @@ bool store_changed(Store *s)
     return changed;
 }
 
-/* Objects of packs that the catalogue does not know go into the overlay. Lock held for writing. */
-static int overlay_update(Store *s, const Lists *l, Error *e)
-{
-    overlay_clear(s);
-    for (size_t i = 0; i < l->n_packs; i++) {
-        if (l->packs[i].in_catalogue)
-            continue;
-        int r = overlay_add(s, &l->packs[i].sha256, e);
-        if (r == -ENOMEM)
-            return r;
-    }
-    error_release(e);
-    return 0;
-}
-
 /* The first collection that was backed up is the default one; config.json is written again when a
  * first backup sets it, so a store opened before that must look anew. */
 static void reload_default_collection(Store *s)
@@ -420,7 +202,7 @@ int store_refresh(Store *s, Error *e)
     }
     BackupList *list = NULL;
     if (r == 0)
-        r = overlay_update(s, &l, e);
+        r = store_overlay_update(s, &l, e);
     if (r == 0 && !(list = lists_take_backups(&l)))
         r = error_oom(e);
     if (r == 0) {

@@ -89,5 +89,10 @@ Backend *store_backend(Store *s);
 PackSet *store_packs(Store *s);
 Catalogue *store_catalogue(Store *s); /* NULL when there is none that can be used */
 
+/* Decode a record's bytes, fetching what it is a delta of, and check that it is `id`. -ESTALE when
+ * the record is another object's. Thread-safe. */
+int store_decode(Store *s, const ObjectId *id, const uint8_t *bytes, size_t len,
+                 Object **ret_object, Error *e);
+
 /* Which pack an object lies in. -ENOENT when in none. Thread-safe. */
 int store_locate(Store *s, const ObjectId *id, ObjectId *ret_pack, Error *e);

@@ -32,22 +32,38 @@ struct Store {
 typedef struct StoreCodec {
     Codec *codec;
     Buf record;
+    Buf chain[DELTA_MAX_DEPTH]; /* the records a delta needs */
     struct StoreCodec *next;
 } StoreCodec;
 StoreCodec *store_take_codec(Store *s); /* NULL when out of memory */
 void store_put_codec(Store *s, StoreCodec *c);
+void store_free_codecs(Store *s);
+
+/* A record in a pack. */
+typedef struct Place {
+    ObjectId pack;
+    uint32_t offset, length;
+} Place;
+
+/* Where an object lies, as far as is known. -ENOENT. */
+int store_find(Store *s, const ObjectId *id, Place *ret_place);
+
+/* What its pack's index says of an object; `ret_base` is set for deltas. -ENOENT. */
+int store_describe(Store *s, const ObjectId *id, PackEntry *ret_entry, ObjectId *ret_base);
+
+/* The overlay: objects of packs that the catalogue does not know. Clear and update want the lock
+ * held for writing; fill takes it, and indexes every pack in memory: the last resort when the
+ * catalogue knows too little. 0; -ENOENT when that was done already. */
+void store_overlay_clear(Store *s);
+int store_overlay_update(Store *s, const Lists *l, Error *e);
+int store_overlay_fill(Store *s);
 
 /* Whether a pack that is there holds the object, by the pack's own index: what a writer must know
  * before it refers to the object. */
 bool store_holds(Store *s, const ObjectId *id);
 
-/* Read and decode the object `id` from record `length` bytes at `offset` of `pack`. */
-int store_read_at(Store *s, const ObjectId *id, const ObjectId *pack, uint32_t offset,
-                  uint32_t length, Object **ret_object, Error *e);
-
-/* Decode a record's bytes and check that it is `id`. */
-int store_decode(Store *s, const ObjectId *id, const uint8_t *bytes, size_t len,
-                 Object **ret_object, Error *e);
+/* ObjectSource.get of a store. */
+int store_get(ObjectSource *source, const ObjectId *id, Object **ret_object, Error *e);
 
 /* Open the catalogue for writing and bring it up to date. Needs the lock. */
 int store_catch_up(Store *s, bool from_scratch, Error *e);

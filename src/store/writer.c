@@ -12,28 +12,82 @@
 
 #define DEFAULT_LEVEL 3
 
-/* Compress if new, and append to the open pack of its kind. `codec` is the calling thread's. */
-static int add_new(StoreWriter *w, StoreCodec *c, ObjectType type, const void *data, size_t len,
-                   const ObjectId *id, Error *e)
+/* A delta is kept when it is at most this part of what the chunk takes whole, as a fraction. */
+#define PAYS(delta, whole) ((delta) < (whole) / 8 * 7)
+
+/* Compress against `choice`'s base into the codec's buffer, if that pays. 1 when it did. */
+static int try_delta(StoreWriter *w, StoreCodec *c, const BaseChoice *choice, const void *data,
+                     size_t len, Error *e)
 {
-    PackEntry entry = {.id = *id, .plain_len = (uint32_t)len, .type = (uint8_t)type};
-    Encoding encoding;
-    int r = codec_compress(c->codec, w->level, data, len, &c->record, &encoding);
+    Object *base;
+    int r = object_get(store_objects(w->store), &choice->id, &base, NULL);
+    if (r < 0)
+        return 0; /* a damaged base is no reason to fail: the chunk is stored whole */
+    r = codec_compress_delta(c->codec, w->level, base->data, base->len, data, len, &c->record);
+    object_unref(base);
     if (r < 0)
         return error_errno(e, -r, "cannot compress");
-    const void *stored = encoding == ENCODING_RAW ? data : c->record.data;
-    entry.encoding = (uint8_t)encoding;
-    entry.stored_len = (uint32_t)(encoding == ENCODING_RAW ? len : c->record.len);
+    pthread_mutex_lock(&w->lock);
+    size_t whole = (size_t)((double)len * w->whole_ratio);
+    pthread_mutex_unlock(&w->lock);
+    return PAYS(c->record.len, whole);
+}
 
+/* What whole chunks are compressed to, as a fraction: by it deltas are judged without compressing
+ * everything twice. */
+static void note_whole(StoreWriter *w, size_t len, size_t stored)
+{
+    pthread_mutex_lock(&w->lock);
+    w->whole_ratio += ((double)stored / (double)len - w->whole_ratio) / 16;
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* Compress a new object and append it to the open pack of its kind. `c` is the thread's own. */
+static int add_new(StoreWriter *w, StoreCodec *c, const PutTicket *t, const void *data, size_t len,
+                   const ObjectId *id, Error *e)
+{
+    PackEntry entry = {.id = *id, .plain_len = (uint32_t)len, .type = (uint8_t)t->type};
+    BaseChoice choice;
+    const ObjectId *base = NULL;
+    const void *stored = data;
+    if (t->type == OBJECT_DATA && w->deltas) {
+        sketch_of(t->kind, data, len, &entry.sketch);
+        if (t->bases && bases_choose(t->bases, id, &entry.sketch, t->offset, &choice)) {
+            int paid = try_delta(w, c, &choice, data, len, e);
+            if (paid < 0)
+                return paid;
+            bases_learn(t->bases, &choice, paid);
+            base = paid ? &choice.id : NULL;
+        }
+    }
+    if (base) {
+        entry.encoding = ENCODING_DELTA;
+        entry.depth = choice.depth;
+        entry.age = choice.age;
+        stored = c->record.data;
+        entry.stored_len = (uint32_t)c->record.len;
+    } else {
+        Encoding encoding;
+        int r = codec_compress(c->codec, w->level, data, len, &c->record, &encoding);
+        if (r < 0)
+            return error_errno(e, -r, "cannot compress");
+        entry.encoding = (uint8_t)encoding;
+        entry.age = bases_first_age(id);
+        stored = encoding == ENCODING_RAW ? data : c->record.data;
+        entry.stored_len = (uint32_t)(encoding == ENCODING_RAW ? len : c->record.len);
+        if (t->type == OBJECT_DATA)
+            note_whole(w, len, entry.stored_len);
+    }
+    int r = 0;
     pthread_mutex_lock(&w->lock);
     if (!idmap_get(&w->mine, id)) /* another thread may have been faster with the same bytes */
-        r = writer_append(w, &entry, stored, e);
+        r = writer_append(w, &entry, base, stored, e);
     pthread_mutex_unlock(&w->lock);
     return r;
 }
 
-static int put_object(StoreWriter *w, StoreCodec *c, ObjectType type, const void *data, size_t len,
-                      ObjectId *ret_id, Error *e)
+static int put_object(StoreWriter *w, StoreCodec *c, const PutTicket *t, const void *data,
+                      size_t len, ObjectId *ret_id, Error *e)
 {
     ObjectId id;
     if (len < 1 || len > OBJECT_MAX)
@@ -47,7 +101,7 @@ static int put_object(StoreWriter *w, StoreCodec *c, ObjectType type, const void
     pthread_mutex_unlock(&w->lock);
     if (!known)
         known = store_holds(w->store, &id);
-    int r = known ? 0 : add_new(w, c, type, data, len, &id, e);
+    int r = known ? 0 : add_new(w, c, t, data, len, &id, e);
     if (r == 0)
         *ret_id = id;
     return r;
@@ -84,7 +138,7 @@ static void *work(void *arg)
     PutTicket *t;
     while ((t = queue_pop(&w->queue))) {
         _cleanup_(error_release) Error e = ERROR_INIT;
-        int r = c ? put_object(w, c, t->type, t->object->data, t->object->len, &t->id, &e)
+        int r = c ? put_object(w, c, t, t->object->data, t->object->len, &t->id, &e)
                   : error_oom(&e);
         if (r < 0)
             note_failure(w, &e);
@@ -108,7 +162,7 @@ int writer_put(StoreWriter *w, ObjectType type, const void *data, size_t len, Ob
     StoreCodec *c = store_take_codec(w->store);
     if (!c)
         return error_oom(e);
-    int r = put_object(w, c, type, data, len, ret_id, &mine);
+    int r = put_object(w, c, &(PutTicket){.type = type}, data, len, ret_id, &mine);
     store_put_codec(w->store, c);
     if (r < 0) {
         note_failure(w, &mine);
@@ -211,6 +265,8 @@ int writer_begin(Store *s, const WriterOptions *o, StoreWriter **ret_writer, Err
     w->objects.get = get_object;
     w->store = s;
     w->level = o->level ? o->level : DEFAULT_LEVEL;
+    w->deltas = !o->no_deltas;
+    w->whole_ratio = 0.4;
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->ticket_done, NULL);
     r = lock_acquire(s->path, o->lock_wait, o->cancel, o->on_wait, o->on_wait_ctx, &w->store_lock,

@@ -5,6 +5,8 @@
 #include <jansson.h>
 #include <stdatomic.h>
 
+#include "chunk/cutter.h"
+#include "store/bases.h"
 #include "store/store.h"
 
 typedef struct StoreWriter StoreWriter;
@@ -13,6 +15,7 @@ typedef struct WriterOptions {
     double lock_wait;          /* seconds; 0 fails at once */
     int level;                 /* zstd level; 0 for the default */
     int workers;               /* compressing threads; 0 for one per processor */
+    bool no_deltas;            /* store every chunk whole */
     const atomic_bool *cancel; /* stop waiting when it becomes true; may be NULL */
     void (*on_wait)(void *ctx, const char *holder); /* called once, when waiting starts */
     void *on_wait_ctx;
@@ -38,7 +41,10 @@ int writer_put(StoreWriter *w, ObjectType type, const void *data, size_t len, Ob
 typedef struct PutTicket {
     Object *object;
     ObjectType type;
-    ObjectId id; /* valid after writer_wait returned 0 */
+    CutKind kind;    /* how the file was cut, for the sketch */
+    uint64_t offset; /* in the file */
+    Bases *bases;    /* the file's previous version, or NULL; must outlive the wait */
+    ObjectId id;     /* valid after writer_wait returned 0 */
     int result;
     bool done;
 } PutTicket;

@@ -17,6 +17,7 @@ struct StoreWriter {
     Store *store;
     Lock *store_lock;
     int level;
+    bool deltas;
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t ticket_done;
@@ -25,6 +26,7 @@ struct StoreWriter {
     size_t n_packs;
     bool published; /* the packs have their names, and belong to the store */
     WriterStats stats;
+    double whole_ratio; /* compressed to plain size of chunks stored whole, lately */
     Error failure; /* the first one */
 
     Queue queue; /* of PutTicket, to the threads */
@@ -32,5 +34,6 @@ struct StoreWriter {
     size_t n_threads;
 };
 
-/* Append a record to the open pack of its kind. Lock held. */
-int writer_append(StoreWriter *w, const PackEntry *entry, const void *stored, Error *e);
+/* Append a record to the open pack of its kind; `base` NULL but for deltas. Lock held. */
+int writer_append(StoreWriter *w, const PackEntry *entry, const ObjectId *base, const void *stored,
+                  Error *e);

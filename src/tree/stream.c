@@ -21,6 +21,8 @@ struct Stream {
     PutTicket tickets[WINDOW]; /* a ring: submitted, in the order of the file */
     uint32_t lengths[WINDOW];
     size_t head, under_way;
+    uint64_t submitted; /* bytes in chunks sent off */
+    Bases *bases;       /* the previous version, or NULL */
 };
 
 int stream_new(StoreWriter *w, CutRule rule, Stream **ret_stream, Error *e)
@@ -60,6 +62,7 @@ void stream_free(Stream *s)
         s->under_way--;
     }
     object_unref(s->chunk);
+    bases_free(s->bases);
     hasher_free(s->hasher);
     rope_builder_free(s->rope);
     free(s);
@@ -90,7 +93,12 @@ static int submit(Stream *s, size_t n, Error *e)
 
     size_t i = (s->head + s->under_way) % WINDOW;
     s->chunk->len = (uint32_t)n;
-    s->tickets[i] = (PutTicket){.object = s->chunk, .type = OBJECT_DATA};
+    s->tickets[i] = (PutTicket){.object = s->chunk,
+                                .type = OBJECT_DATA,
+                                .kind = s->rule.kind,
+                                .offset = s->submitted,
+                                .bases = s->bases};
+    s->submitted += n;
     s->lengths[i] = (uint32_t)n;
     s->chunk = next;
     r = writer_submit(s->writer, &s->tickets[i]);
@@ -152,9 +160,37 @@ int stream_finish(Stream *s, Rope *ret_rope, ObjectId *ret_sha256, Error *e)
         return r;
     if (ret_sha256)
         *ret_sha256 = digest;
-    s->bytes = 0;
+    s->bytes = s->submitted = 0;
+    bases_free(s->bases);
+    s->bases = NULL;
     cutter_init(&s->cutter, s->rule);
     return 0;
+}
+
+typedef struct Follow {
+    Bases *bases;
+    uint64_t offset;
+} Follow;
+
+static int add_base(void *ctx, const RopeVisit *v)
+{
+    Follow *f = ctx;
+    if (v->is_node)
+        return 0;
+    int r = bases_add(f->bases, &v->id, f->offset);
+    f->offset += v->len;
+    return r;
+}
+
+int stream_follow(Stream *s, ObjectSource *source, const void *node, size_t len, Error *e)
+{
+    Follow f = {0};
+    if (bases_new(writer_store(s->writer), &f.bases) < 0)
+        return error_oom(e);
+    int r = rope_walk(source, node, len, add_base, &f, NULL);
+    bases_free(s->bases);
+    s->bases = f.bases;
+    return r == -ENOMEM ? error_oom(e) : 0;
 }
 
 int stream_hash_extra(Stream *s, const void *data, size_t len, Error *e)

@@ -14,6 +14,11 @@ void stream_free(Stream *s); /* waits for what is under way; NULL is allowed */
 /* Any number of bytes, in any pieces. Blocks while the writer's queue is full. */
 int stream_write(Stream *s, const void *data, size_t len, Error *e);
 
+/* Name the file's previous version (an encoded rope node, from a committed backup): new chunks are
+ * then stored as deltas of its chunks where that pays. Before the first write. Failing to read it
+ * is no failure. -ENOMEM. */
+int stream_follow(Stream *s, ObjectSource *source, const void *node, size_t len, Error *e);
+
 /* Bytes that belong to the file but come from elsewhere: they count for the digest only. A header
  * goes here before the first write, a trailer after the last. */
 int stream_hash_extra(Stream *s, const void *data, size_t len, Error *e);

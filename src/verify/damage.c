@@ -125,6 +125,8 @@ const char *damage_kind_name(DamageKind kind)
         return "pack";
     case DAMAGE_OBJECT:
         return "object";
+    case DAMAGE_BASE:
+        return "base";
     case DAMAGE_MISSING:
         return "missing";
     case DAMAGE_MANIFEST:

@@ -14,7 +14,8 @@
 typedef enum DamageKind {
     DAMAGE_PACK,     /* a pack as a whole: its name, header, trailer, index */
     DAMAGE_OBJECT,   /* one object; the pack it lies in is known */
-    DAMAGE_MISSING,  /* an object that is in no pack */
+    DAMAGE_BASE,     /* an object that is a delta of a damaged one, which lies in that pack */
+    DAMAGE_MISSING,  /* an object that is in no pack, or what it is a delta of */
     DAMAGE_MANIFEST, /* `file` is no sound manifest */
     DAMAGE_EVENT,    /* `file` is no sound event */
     DAMAGE_TREE,     /* a backup's directories or ropes contradict each other */
@@ -54,5 +55,5 @@ int damage_add(DamageList *l, DamageKind kind, const char *file, const ObjectId 
  * not counted again when it follows at once. 0 or -ENOMEM. Thread-safe. */
 int damage_touch(DamageList *l, const ObjectId *object, size_t backup, const char *path);
 
-/* "pack", "object", "missing", "manifest", "event", "tree": for JSON. */
+/* "pack", "object", "base", "missing", "manifest", "event", "tree": for JSON. */
 const char *damage_kind_name(DamageKind kind);

@@ -7,102 +7,102 @@
 
 #include "util/cleanup.h"
 
-typedef struct Lister {
+/* A delta whose base is looked up when all objects are known. */
+typedef struct Pending {
+    ObjectId id, base;
+    uint32_t pack;
+} Pending;
+
+typedef struct Builder {
     Inventory *inventory;
+    Backend *backend;
+    DamageList *damage;
     size_t capacity;
-    char shard[3];
-    Error *error;
-} Lister;
+    Pending *pending;
+    size_t n_pending, pending_capacity;
+} Builder;
 
-static int add_pack(Lister *l, const ObjectId *sha256)
+/* Make room for `more` in an array of `n` elements. */
+static void *make_room(void *array, size_t n, size_t more, size_t *capacity, size_t size)
 {
-    Inventory *v = l->inventory;
-    if (v->n_packs == UINT32_MAX)
+    if (more <= *capacity - n)
+        return array;
+    size_t bigger = *capacity * 2 > n + more ? *capacity * 2 : n + more;
+    void *grown = reallocarray(array, bigger, size);
+    if (grown)
+        *capacity = bigger;
+    return grown;
+}
+
+static int add_objects(Builder *b, uint32_t pack, const PackIndex *x)
+{
+    Inventory *v = b->inventory;
+    if (x->n == 0)
+        return 0;
+    if (x->n >= INVENTORY_NONE - v->n_objects)
         return -EOVERFLOW;
-    if (v->n_packs == l->capacity) {
-        size_t capacity = l->capacity ? l->capacity * 2 : 64;
-        InventoryPack *packs = reallocarray(v->packs, capacity, sizeof(*packs));
-        if (!packs)
+    InventoryObject *objects =
+        make_room(v->objects, v->n_objects, x->n, &b->capacity, sizeof(*objects));
+    if (!objects)
+        return -ENOMEM;
+    v->objects = objects;
+    if (x->n_bases) {
+        Pending *pending =
+            make_room(b->pending, b->n_pending, x->n_bases, &b->pending_capacity, sizeof(*pending));
+        if (!pending)
             return -ENOMEM;
-        v->packs = packs;
-        l->capacity = capacity;
+        b->pending = pending;
     }
-    v->packs[v->n_packs++] = (InventoryPack){.sha256 = *sha256};
+    size_t delta = 0;
+    for (size_t i = 0; i < x->n; i++) {
+        const PackEntry *p = &x->entries[i];
+        objects[v->n_objects++] = (InventoryObject){.id = p->id,
+                                                    .pack = pack,
+                                                    .offset = p->offset,
+                                                    .base = INVENTORY_NONE,
+                                                    .plain_len = p->plain_len,
+                                                    .stored_len = p->stored_len & 0x1fffff,
+                                                    .encoding = p->encoding & 3,
+                                                    .depth = p->depth & 15};
+        if (p->encoding == ENCODING_DELTA && delta < x->n_bases)
+            b->pending[b->n_pending++] =
+                (Pending){.id = p->id, .base = x->bases[delta++], .pack = pack};
+    }
     return 0;
 }
 
-/* Names of any other form are not the store's: format.md says to ignore them. */
-static int list_pack(void *ctx, const char *name)
-{
-    Lister *l = ctx;
-    char hex[ID_HEX_SIZE];
-    ObjectId sha256;
-    if (strlen(name) != 64 + 5 || strcmp(name + 64, ".pack") != 0 || memcmp(name, l->shard, 2) != 0)
-        return 0;
-    memcpy(hex, name, 64);
-    hex[64] = 0;
-    return id_from_hex(hex, &sha256) < 0 ? 0 : add_pack(l, &sha256);
-}
-
-static int list_shard(void *ctx, const char *name)
-{
-    Lister *l = ctx;
-    char dir[16];
-    if (strlen(name) != 2)
-        return 0;
-    memcpy(l->shard, name, 3);
-    snprintf(dir, sizeof(dir), "packs/%s", name);
-    Backend *b = l->inventory->backend;
-    return b->ops->list(b, dir, list_pack, l, l->error);
-}
-
-static int add_objects(Inventory *v, size_t *capacity, uint32_t pack, const PackIndex *x)
-{
-    if (x->n > *capacity - v->n_objects) {
-        size_t more = *capacity * 2 > v->n_objects + x->n ? *capacity * 2 : v->n_objects + x->n;
-        InventoryObject *objects = reallocarray(v->objects, more, sizeof(*objects));
-        if (!objects)
-            return -ENOMEM;
-        v->objects = objects;
-        *capacity = more;
-    }
-    for (size_t i = 0; i < x->n; i++)
-        v->objects[v->n_objects++] = (InventoryObject){
-            .id = x->entries[i].id, .pack = pack, .plain_len = x->entries[i].plain_len};
-    return 0;
-}
-
-/* The pack's objects into `x`. What is wrong with the pack goes to `damage`; only what stops the
- * verify as a whole (memory) is returned. */
-static int read_pack(Inventory *v, InventoryPack *p, PackIndex *x, DamageList *damage, Error *e)
+/* The pack's objects into `x`. What is wrong with the pack goes to the damage list; only what
+ * stops the verify as a whole (memory) is returned. */
+static int read_pack(Builder *b, InventoryPack *p, PackIndex *x)
 {
     _cleanup_(error_release) Error why = ERROR_INIT;
-    Backend *b = v->backend;
+    const BackendOps *ops = b->backend->ops;
     BackendFile *f = NULL;
     char name[PACK_NAME_SIZE];
     pack_name(&p->sha256, name);
-    int r = b->ops->open(b, name, &f, &why);
+    int r = ops->open(b->backend, name, &f, &why);
     if (r == 0) {
-        p->size = b->ops->size(f);
-        r = pack_read_index(b, f, x, &why);
+        p->size = ops->size(f);
+        r = pack_read_index(b->backend, f, x, &why);
     }
     if (r < 0 && r != -ENOMEM) {
-        if (damage_add(damage, DAMAGE_PACK, name, NULL, why.message ? why.message : name) < 0)
+        if (damage_add(b->damage, DAMAGE_PACK, name, NULL, why.message ? why.message : name) < 0)
             r = -ENOMEM;
         else
-            r = f ? pack_scan(b, f, x, NULL, NULL) : r;
+            r = f ? pack_scan(b->backend, f, x, NULL, NULL) : r;
         p->scanned = r == 0;
         p->unreadable = r < 0;
         r = r == -ENOMEM ? r : 0;
     }
-    b->ops->close(f);
+    if (f)
+        ops->close(f);
     p->objects = x->n;
-    return r < 0 ? error_oom(e) : 0;
+    return r;
 }
 
-static int compare_packs(const void *x, const void *y)
+static int compare_ids(const void *x, const void *y)
 {
-    return id_compare(&((const InventoryPack *)x)->sha256, &((const InventoryPack *)y)->sha256);
+    return id_compare(x, y);
 }
 
 static int compare_objects(const void *x, const void *y)
@@ -112,17 +112,45 @@ static int compare_objects(const void *x, const void *y)
     return order ? order : (a->pack > b->pack) - (a->pack < b->pack);
 }
 
-static int read_packs(Inventory *v, DamageList *damage, const atomic_bool *cancel, Error *e)
+static int compare_deltas(const void *x, const void *y, void *ctx)
 {
-    size_t capacity = 0;
+    const InventoryObject *objects = ctx;
+    uint32_t a = *(const uint32_t *)x, b = *(const uint32_t *)y;
+    uint32_t a_base = objects[a].base, b_base = objects[b].base;
+    return a_base != b_base ? (a_base > b_base) - (a_base < b_base) : (a > b) - (a < b);
+}
+
+static int list_packs(Inventory *v, PackSet *packs, Error *e)
+{
+    _cleanup_free_ ObjectId *names = NULL;
+    int r = packset_refresh(packs, e);
+    if (r < 0)
+        return r;
+    if (packset_names(packs, &names, &v->n_packs) < 0)
+        return error_oom(e);
+    v->packs = calloc(v->n_packs + 1, sizeof(*v->packs));
+    if (!v->packs)
+        return error_oom(e);
+    if (v->n_packs)
+        qsort(names, v->n_packs, sizeof(*names), compare_ids);
+    for (size_t i = 0; i < v->n_packs; i++)
+        v->packs[i].sha256 = names[i];
+    return 0;
+}
+
+static int read_packs(Builder *b, const atomic_bool *cancel, Error *e)
+{
+    Inventory *v = b->inventory;
     for (size_t i = 0; i < v->n_packs; i++) {
         if (cancel && atomic_load(cancel))
             return error_set(e, EINTR, "interrupted");
         _cleanup_(pack_index_release) PackIndex x = {0};
-        int r = read_pack(v, &v->packs[i], &x, damage, e);
+        int r = read_pack(b, &v->packs[i], &x);
+        if (r == 0)
+            r = add_objects(b, (uint32_t)i, &x);
+        if (r == -EOVERFLOW)
+            return error_set(e, EOVERFLOW, "the store has too many objects");
         if (r < 0)
-            return r;
-        if (add_objects(v, &capacity, (uint32_t)i, &x) < 0)
             return error_oom(e);
     }
     if (v->n_objects)
@@ -130,22 +158,61 @@ static int read_packs(Inventory *v, DamageList *damage, const atomic_bool *cance
     return 0;
 }
 
-int inventory_new(Backend *backend, DamageList *damage, const atomic_bool *cancel,
+/* Whether `o` is one of the copies that `first` starts. */
+static bool is_copy(const Inventory *v, const InventoryObject *first, const InventoryObject *o)
+{
+    return o < v->objects + v->n_objects && id_compare(&o->id, &first->id) == 0;
+}
+
+/* Set the base of one delta: of several copies the one that stands on the fewest others. */
+static int link_delta(Builder *b, const Pending *p)
+{
+    Inventory *v = b->inventory;
+    InventoryObject *delta = inventory_find_in(v, &p->id, p->pack);
+    InventoryObject *first = inventory_find(v, &p->base), *best = first;
+    for (InventoryObject *o = first; o && is_copy(v, first, o); o++)
+        if (o->depth < best->depth)
+            best = o;
+    if (!delta || !best)
+        return 0;                     /* in no pack: of interest only when a backup needs it */
+    if (best->depth < delta->depth) { /* what lets chains end */
+        delta->base = (uint32_t)(best - v->objects);
+        v->deltas[v->n_deltas++] = (uint32_t)(delta - v->objects);
+        return 0;
+    }
+    char name[PACK_NAME_SIZE];
+    pack_name(&v->packs[p->pack].sha256, name);
+    delta->damaged = 1;
+    return damage_add(b->damage, DAMAGE_OBJECT, name, &p->id,
+                      "a delta is not deeper than its base");
+}
+
+static int link_deltas(Builder *b, Error *e)
+{
+    Inventory *v = b->inventory;
+    v->deltas = calloc(b->n_pending + 1, sizeof(*v->deltas));
+    if (!v->deltas)
+        return error_oom(e);
+    for (size_t i = 0; i < b->n_pending; i++)
+        if (link_delta(b, &b->pending[i]) < 0)
+            return error_oom(e);
+    qsort_r(v->deltas, v->n_deltas, sizeof(*v->deltas), compare_deltas, v->objects);
+    return 0;
+}
+
+int inventory_new(Backend *backend, PackSet *packs, DamageList *damage, const atomic_bool *cancel,
                   Inventory **ret_inventory, Error *e)
 {
     Inventory *v = calloc(1, sizeof(*v));
     if (!v)
         return error_oom(e);
-    v->backend = backend;
-    Lister lister = {.inventory = v, .error = e};
-    int r = backend->ops->list(backend, "packs", list_shard, &lister, e);
-    if (r == -ENOMEM)
-        error_oom(e);
-    if (r == 0) {
-        if (v->n_packs)
-            qsort(v->packs, v->n_packs, sizeof(*v->packs), compare_packs);
-        r = read_packs(v, damage, cancel, e);
-    }
+    Builder b = {.inventory = v, .backend = backend, .damage = damage};
+    int r = list_packs(v, packs, e);
+    if (r == 0)
+        r = read_packs(&b, cancel, e);
+    if (r == 0)
+        r = link_deltas(&b, e);
+    free(b.pending);
     if (r < 0) {
         inventory_free(v);
         return r;
@@ -160,6 +227,7 @@ void inventory_free(Inventory *v)
         return;
     free(v->packs);
     free(v->objects);
+    free(v->deltas);
     free(v);
 }
 
@@ -176,10 +244,13 @@ InventoryObject *inventory_find(const Inventory *v, const ObjectId *id)
     return lo < v->n_objects && id_compare(&v->objects[lo].id, id) == 0 ? &v->objects[lo] : NULL;
 }
 
-/* Whether `o` is one of the copies that `first` starts. */
-static bool is_copy(const Inventory *v, const InventoryObject *first, const InventoryObject *o)
+InventoryObject *inventory_find_in(const Inventory *v, const ObjectId *id, size_t pack)
 {
-    return o < v->objects + v->n_objects && id_compare(&o->id, &first->id) == 0;
+    InventoryObject *first = inventory_find(v, id);
+    for (InventoryObject *o = first; o && is_copy(v, first, o); o++)
+        if (o->pack == pack)
+            return o;
+    return NULL;
 }
 
 bool inventory_is_damaged(const Inventory *v, const InventoryObject *first)
@@ -190,16 +261,48 @@ bool inventory_is_damaged(const Inventory *v, const InventoryObject *first)
     return false;
 }
 
-void inventory_mark_damaged(Inventory *v, const ObjectId *id, size_t pack)
+bool inventory_has_bases(const Inventory *v, const InventoryObject *o)
 {
-    InventoryObject *first = inventory_find(v, id);
-    for (InventoryObject *o = first; o && is_copy(v, first, o); o++)
-        if (o->pack == pack)
-            o->damaged = 1;
+    while (o->encoding == ENCODING_DELTA) { /* depths fall: at most 8 steps */
+        if (o->base == INVENTORY_NONE)
+            return false;
+        o = &v->objects[o->base];
+    }
+    return true;
 }
 
 void inventory_want(Inventory *v, const InventoryObject *first)
 {
-    for (const InventoryObject *o = first; is_copy(v, first, o); o++)
-        v->packs[o->pack].wanted = true;
+    InventoryObject *copy = &v->objects[first - v->objects];
+    for (; is_copy(v, first, copy); copy++)
+        for (InventoryObject *o = copy; !o->wanted; o = &v->objects[o->base]) {
+            o->wanted = 1;
+            v->packs[o->pack].wanted = true;
+            if (o->base == INVENTORY_NONE)
+                break;
+        }
+}
+
+void inventory_want_all(Inventory *v)
+{
+    for (size_t i = 0; i < v->n_packs; i++)
+        v->packs[i].wanted = true;
+    for (size_t i = 0; i < v->n_objects; i++)
+        v->objects[i].wanted = 1;
+}
+
+const uint32_t *inventory_deltas(const Inventory *v, uint32_t base, size_t *ret_n)
+{
+    size_t lo = 0, hi = v->n_deltas, n = 0;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (v->objects[v->deltas[mid]].base < base)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    while (lo + n < v->n_deltas && v->objects[v->deltas[lo + n]].base == base)
+        n++;
+    *ret_n = n;
+    return v->deltas + lo;
 }

@@ -22,6 +22,8 @@ typedef struct Job {
 
 typedef struct Scrub {
     Inventory *inventory;
+    Backend *backend;
+    PackSet *packs;
     const ScrubOptions *options;
     DamageList *damage;
     Job *jobs;
@@ -30,7 +32,7 @@ typedef struct Scrub {
     atomic_uint_least64_t bytes, plain_bytes, objects;
     atomic_bool stop;
 
-    pthread_mutex_t lock; /* guards what follows, and the marks in the inventory */
+    pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t finished;
     unsigned running;
     int result;
@@ -49,23 +51,29 @@ static bool is_cancelled(const Scrub *s)
     return s->options->cancel && atomic_load(s->options->cancel);
 }
 
-/* A finding about pack `pack`, and about one object of it unless `id` is NULL. */
-static int report(Scrub *s, uint32_t pack, const ObjectId *id, const char *message)
+/* A finding about pack `pack`. */
+static int report_pack(Scrub *s, uint32_t pack, const char *message)
 {
     char name[PACK_NAME_SIZE];
     pack_name(&s->inventory->packs[pack].sha256, name);
-    if (id) {
-        pthread_mutex_lock(&s->lock);
-        inventory_mark_damaged(s->inventory, id, pack);
-        pthread_mutex_unlock(&s->lock);
-    }
-    return damage_add(s->damage, id ? DAMAGE_OBJECT : DAMAGE_PACK, name, id, message);
+    return damage_add(s->damage, DAMAGE_PACK, name, NULL, message);
+}
+
+/* A finding about object number `i`, caused by pack `pack`. Every object is marked by one thread
+ * only: the one that walks the delta tree it is in. */
+static int report_object(Scrub *s, uint32_t i, uint32_t pack, DamageKind kind, const char *message)
+{
+    InventoryObject *o = &s->inventory->objects[i];
+    char name[PACK_NAME_SIZE];
+    pack_name(&s->inventory->packs[pack].sha256, name);
+    o->damaged = 1;
+    return damage_add(s->damage, kind, name, &o->id, message);
 }
 
 static int check_digest(Worker *w, uint32_t pack, BackendFile *f)
 {
     Scrub *s = w->scrub;
-    Backend *b = s->inventory->backend;
+    Backend *b = s->backend;
     _cleanup_(error_release) Error why = ERROR_INIT;
     Hasher *h = NULL;
     ObjectId digest;
@@ -83,66 +91,117 @@ static int check_digest(Worker *w, uint32_t pack, BackendFile *f)
     if (r == -ENOMEM || atomic_load(&s->stop))
         return r;
     if (r < 0)
-        return report(s, pack, NULL, why.message ? why.message : "can't be read");
+        return report_pack(s, pack, why.message ? why.message : "can't be read");
     if (id_compare(&digest, &s->inventory->packs[pack].sha256) != 0)
-        return report(s, pack, NULL, "its bytes do not match its name (SHA-256)");
+        return report_pack(s, pack, "its bytes do not match its name (SHA-256)");
     return 0;
 }
 
-static bool same_entry(const PackEntry *x, const PackEntry *y)
+/* Whether the record says of itself what the inventory, from the pack's index, says of it. */
+static bool is_same(const Inventory *v, const InventoryObject *o, const PackRecord *r)
 {
-    return id_compare(&x->id, &y->id) == 0 && x->stored_len == y->stored_len &&
-           x->plain_len == y->plain_len && x->type == y->type && x->encoding == y->encoding &&
-           x->depth == y->depth;
+    return id_compare(&o->id, &r->entry.id) == 0 && o->stored_len == r->entry.stored_len &&
+           o->plain_len == r->entry.plain_len && o->encoding == r->entry.encoding &&
+           o->depth == r->entry.depth &&
+           (o->base == INVENTORY_NONE || id_compare(&v->objects[o->base].id, &r->base) == 0);
 }
 
-static int check_record(Worker *w, uint32_t pack, BackendFile *f, const PackEntry *entry)
+/* Read object number `i`, a delta of `base` unless that is NULL, and check it. 0, a finding in
+ * `why`, or -ENOMEM. */
+static int read_object(Worker *w, uint32_t i, const Object *base, Object **ret_object, Error *why)
 {
     Scrub *s = w->scrub;
-    _cleanup_(error_release) Error why = ERROR_INIT;
-    size_t len = PACK_RECORD_SIZE + (size_t)entry->stored_len;
+    const InventoryObject *o = &s->inventory->objects[i];
+    size_t len = PACK_RECORD_SIZE + (size_t)o->stored_len;
     PackRecord record;
     Object *object = NULL;
-    int r = s->inventory->backend->ops->read(f, entry->offset, w->buffer, len, &why);
+    int r = packset_read(s->packs, &s->inventory->packs[o->pack].sha256, o->offset, w->buffer, len,
+                         why);
     if (r == 0)
-        r = pack_parse_record(w->buffer, len, &record, &why);
-    if (r == 0 && !same_entry(entry, &record.entry))
-        r = error_set(&why, EBADMSG, "a record is not what the pack's index says of it");
+        r = pack_parse_record(w->buffer, len, &record, why);
+    if (r == 0 && !is_same(s->inventory, o, &record))
+        r = error_set(why, EBADMSG, "a record is not what the pack's index says of it");
     if (r == 0)
-        r = pack_decode(w->codec, &record, &object, &why);
-    object_unref(object);
-    if (r == -ENOMEM)
+        r = pack_decompress(w->codec, &record, base, &object, why);
+    if (r == 0)
+        r = pack_check_id(&o->id, object, why);
+    if (r < 0) {
+        object_unref(object);
         return r;
-    atomic_fetch_add(&s->bytes, len);
-    atomic_fetch_add(&s->plain_bytes, entry->plain_len);
-    atomic_fetch_add(&s->objects, 1);
-    return r < 0 ? report(s, pack, &entry->id, why.message ? why.message : "damaged") : 0;
+    }
+    atomic_fetch_add(&s->plain_bytes, o->plain_len);
+    *ret_object = object;
+    return 0;
 }
 
+static int check_tree(Worker *w, uint32_t i, const Object *base, uint32_t culprit);
+
+/* The deltas against object number `i`, whose bytes are `object`, or NULL when it is damaged. */
+static int check_deltas(Worker *w, uint32_t i, const Object *object, uint32_t culprit)
+{
+    Scrub *s = w->scrub;
+    size_t n;
+    const uint32_t *deltas = inventory_deltas(s->inventory, i, &n);
+    int r = 0;
+    for (size_t k = 0; r == 0 && k < n && !atomic_load(&s->stop); k++)
+        if (s->inventory->objects[deltas[k]].wanted)
+            r = check_tree(w, deltas[k], object, culprit);
+    return r;
+}
+
+/* Check an object and all that are deltas of it, so that each is decoded once. `culprit` is the
+ * pack to blame where a base is damaged, INVENTORY_NONE where none is. At most 8 deep. */
+static int check_tree(Worker *w, uint32_t i, const Object *base, uint32_t culprit)
+{
+    Scrub *s = w->scrub;
+    const InventoryObject *o = &s->inventory->objects[i];
+    _cleanup_(error_release) Error why = ERROR_INIT;
+    Object *object = NULL;
+    int r = 0;
+    if (culprit != INVENTORY_NONE) {
+        r = report_object(s, i, culprit, DAMAGE_BASE, "the chunk it is a delta of is damaged");
+    } else {
+        r = read_object(w, i, base, &object, &why);
+        if (r < 0 && r != -ENOMEM) {
+            culprit = o->pack;
+            r = report_object(s, i, o->pack, DAMAGE_OBJECT, why.message ? why.message : "damaged");
+        }
+    }
+    atomic_fetch_add(&s->bytes, PACK_RECORD_SIZE + o->stored_len);
+    atomic_fetch_add(&s->objects, 1);
+    if (r == 0)
+        r = check_deltas(w, i, object, culprit);
+    object_unref(object);
+    return r;
+}
+
+/* The objects that stand alone and begin in the job's stretch, with their deltas, wherever these
+ * lie. */
 static int check_records(Worker *w, const Job *job, BackendFile *f)
 {
     Scrub *s = w->scrub;
-    Backend *b = s->inventory->backend;
     _cleanup_(pack_index_release) PackIndex x = {0};
-    int r = pack_read_index(b, f, &x, NULL);
+    int r = pack_read_index(s->backend, f, &x, NULL);
     if (r == -EBADMSG) /* reported by the inventory */
-        r = pack_scan(b, f, &x, NULL, NULL);
+        r = pack_scan(s->backend, f, &x, NULL, NULL);
     if (r == -ENOMEM)
         return r;
-    for (size_t i = 0; i < x.n && !atomic_load(&s->stop); i++) {
-        if (x.entries[i].offset < job->from || x.entries[i].offset >= job->to)
+    r = 0;
+    for (size_t i = 0; r == 0 && i < x.n && !atomic_load(&s->stop); i++) {
+        const PackEntry *p = &x.entries[i];
+        if (p->offset < job->from || p->offset >= job->to || p->encoding == ENCODING_DELTA)
             continue;
-        r = check_record(w, job->pack, f, &x.entries[i]);
-        if (r < 0)
-            return r;
+        const InventoryObject *o = inventory_find_in(s->inventory, &p->id, job->pack);
+        if (o && o->wanted)
+            r = check_tree(w, (uint32_t)(o - s->inventory->objects), NULL, INVENTORY_NONE);
     }
-    return 0;
+    return r;
 }
 
 static int run_job(Worker *w, const Job *job)
 {
     Scrub *s = w->scrub;
-    Backend *b = s->inventory->backend;
+    Backend *b = s->backend;
     _cleanup_(error_release) Error why = ERROR_INIT;
     BackendFile *f = NULL;
     char name[PACK_NAME_SIZE];
@@ -151,7 +210,7 @@ static int run_job(Worker *w, const Job *job)
     if (r == -ENOMEM)
         return r;
     if (r < 0)
-        return report(s, job->pack, NULL, why.message ? why.message : "can't be opened");
+        return report_pack(s, job->pack, why.message ? why.message : "can't be opened");
     r = job->digest ? check_digest(w, job->pack, f) : check_records(w, job, f);
     b->ops->close(f);
     return r;
@@ -195,12 +254,20 @@ static int compare_packs(const void *x, const void *y, void *ctx)
     return (a < b) - (a > b);
 }
 
-static int make_jobs(Scrub *s, uint64_t *ret_total, Error *e)
+static uint64_t wanted_bytes(const Inventory *v)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < v->n_objects; i++)
+        if (v->objects[i].wanted)
+            total += PACK_RECORD_SIZE + v->objects[i].stored_len;
+    return total;
+}
+
+static int make_jobs(Scrub *s, Error *e)
 {
     Inventory *v = s->inventory;
     _cleanup_free_ uint32_t *order = calloc(v->n_packs + 1, sizeof(*order));
     size_t n = 0, capacity = 0;
-    uint64_t total = 0;
     if (!order)
         return error_oom(e);
     for (size_t i = 0; i < v->n_packs; i++) {
@@ -209,7 +276,6 @@ static int make_jobs(Scrub *s, uint64_t *ret_total, Error *e)
             continue;
         order[n++] = (uint32_t)i;
         capacity += 2 + p->size / STRETCH;
-        total += p->size;
     }
     qsort_r(order, n, sizeof(*order), compare_packs, v->packs);
     s->jobs = calloc(capacity + 1, sizeof(*s->jobs));
@@ -226,7 +292,6 @@ static int make_jobs(Scrub *s, uint64_t *ret_total, Error *e)
             s->jobs[s->n_jobs++] =
                 (Job){.pack = order[i], .from = (uint32_t)at, .to = (uint32_t)(at + STRETCH)};
     }
-    *ret_total = total;
     return 0;
 }
 
@@ -304,14 +369,14 @@ static int run_threads(Scrub *s, ScrubProgress *progress, Error *e)
     return r < 0 ? error_errno(e, -r, "can't start a thread") : 0;
 }
 
-int scrub_packs(Inventory *v, const ScrubOptions *o, DamageList *damage,
-                ScrubProgress *ret_progress, Error *e)
+int scrub_packs(Inventory *v, Backend *backend, PackSet *packs, const ScrubOptions *o,
+                DamageList *damage, ScrubProgress *ret_progress, Error *e)
 {
-    Scrub s = {.inventory = v, .options = o, .damage = damage};
-    ScrubProgress progress = {0};
+    Scrub s = {.inventory = v, .backend = backend, .packs = packs, .options = o, .damage = damage};
+    ScrubProgress progress = {.total_bytes = wanted_bytes(v)};
     pthread_mutex_init(&s.lock, NULL);
     pthread_cond_init(&s.finished, NULL);
-    int r = make_jobs(&s, &progress.total_bytes, e);
+    int r = make_jobs(&s, e);
     if (r == 0 && s.n_jobs > 0)
         r = run_threads(&s, &progress, e);
     if (r == 0 && s.result < 0)

@@ -123,8 +123,7 @@ static int want_packs(Verify *v, Error *e)
         damage_list_release(&passing);
         return r;
     }
-    for (size_t i = 0; i < v->inventory->n_packs; i++)
-        v->inventory->packs[i].wanted = true;
+    inventory_want_all(v->inventory);
     return 0;
 }
 
@@ -140,7 +139,8 @@ static int read_packs(Verify *v, Error *e)
                             .progress = scrub_progress,
                             .ctx = v};
     ScrubProgress p;
-    int r = scrub_packs(v->inventory, &o, &v->result->damage, &p, e);
+    int r = scrub_packs(v->inventory, store_backend(v->store), store_packs(v->store), &o,
+                        &v->result->damage, &p, e);
     if (r == 0)
         v->result->plain_bytes = p.plain_bytes;
     return r;
@@ -186,6 +186,32 @@ static int name_missing_packs(Verify *v, Error *e)
     return 0;
 }
 
+static bool is_named(const DamageList *l, const char *file)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (l->items[i].file && strcmp(l->items[i].file, file) == 0)
+            return true;
+    return false;
+}
+
+/* Note in the ledger which packs were read and found good. */
+static int note_packs(Verify *v, Error *e)
+{
+    const Inventory *inventory = v->inventory;
+    size_t n = 0;
+    _cleanup_free_ ObjectId *read = calloc(inventory->n_packs + 1, sizeof(*read));
+    if (!read)
+        return error_oom(e);
+    for (size_t i = 0; i < inventory->n_packs; i++) {
+        char name[PACK_NAME_SIZE];
+        pack_name(&inventory->packs[i].sha256, name);
+        if (inventory->packs[i].wanted && !is_named(&v->result->damage, name))
+            read[n++] = inventory->packs[i].sha256;
+    }
+    store_note_read(v->store, read, n, clock_now());
+    return 0;
+}
+
 static void count_packs(Verify *v)
 {
     for (size_t i = 0; i < v->inventory->n_packs; i++) {
@@ -217,14 +243,14 @@ static int mark_verified(Verify *v, Error *e)
 static int run(Verify *v, Error *e)
 {
     VerifyResult *result = v->result;
-    Backend *backend = store_backend(v->store);
     tell(v, VERIFY_LISTS, 0, 0);
     /* The backups first: what they refer to was there before them. */
     int r = select_backups(v, e);
     if (r == 0)
         r = check_records(v, e);
     if (r == 0)
-        r = inventory_new(backend, &result->damage, v->options->cancel, &v->inventory, e);
+        r = inventory_new(store_backend(v->store), store_packs(v->store), &result->damage,
+                          v->options->cancel, &v->inventory, e);
     if (r == 0)
         r = want_packs(v, e);
     if (r == 0 && !v->options->quick)
@@ -236,7 +262,10 @@ static int run(Verify *v, Error *e)
     if (r < 0)
         return r;
     count_packs(v);
-    return v->options->quick ? 0 : mark_verified(v, e);
+    if (v->options->quick)
+        return 0;
+    r = note_packs(v, e);
+    return r < 0 ? r : mark_verified(v, e);
 }
 
 int verify_run(Store *s, const VerifyOptions *o, VerifyResult **ret_result, Error *e)

@@ -83,7 +83,7 @@ static int fail(Error *e, Error *why, int r)
     return why->errnum ? error_move(e, why) : r;
 }
 
-/* A finding about object `id`, met on the way to `path`. */
+/* A finding about object `id`, which is in some pack, met on the way to `path`. */
 static int report(Walk *w, DamageKind kind, const ObjectId *id, const char *path,
                   const char *message)
 {
@@ -97,6 +97,14 @@ static int report(Walk *w, DamageKind kind, const ObjectId *id, const char *path
     return r < 0 ? r : damage_touch(w->damage, id, w->backup, path);
 }
 
+static int report_missing(Walk *w, const ObjectId *id, const char *path, const char *message)
+{
+    w->backup_is_good = false;
+    w->file_is_good = false;
+    int r = damage_add(w->damage, DAMAGE_MISSING, NULL, id, message);
+    return r < 0 ? r : damage_touch(w->damage, id, w->backup, path);
+}
+
 /* Whether object `id` is there and undamaged, as far as the inventory knows: 1, or 0 after
  * reporting it, or -ENOMEM. */
 static int check_presence(Walk *w, const ObjectId *id, const char *path)
@@ -104,10 +112,14 @@ static int check_presence(Walk *w, const ObjectId *id, const char *path)
     InventoryObject *o = inventory_find(w->inventory, id);
     int r;
     if (!o) {
-        r = report(w, DAMAGE_MISSING, id, path, "in no pack of the store");
+        r = report_missing(w, id, path, "in no pack of the store");
         return r < 0 ? r : 0;
     }
     inventory_want(w->inventory, o);
+    if (!inventory_has_bases(w->inventory, o)) {
+        r = report_missing(w, id, path, "what it is a delta of is in no pack of the store");
+        return r < 0 ? r : 0;
+    }
     if (!inventory_is_damaged(w->inventory, o))
         return 1;
     w->backup_is_good = false;
@@ -241,7 +253,7 @@ static int dir_damage(void *ctx, const char *path, const ObjectId *id, const Err
         return -why->errnum;
     const char *shown = *path ? path : "/";
     if (!inventory_find(w->inventory, id))
-        return report(w, DAMAGE_MISSING, id, shown, "in no pack of the store");
+        return report_missing(w, id, shown, "in no pack of the store");
     return report(w, DAMAGE_OBJECT, id, shown,
                   why->message ? why->message : "the directory node can't be read");
 }

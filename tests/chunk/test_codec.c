@@ -38,10 +38,10 @@ static void round_trip(Codec *c, const uint8_t *plain, size_t len, int level, En
     uint8_t *back = malloc(len);
     if (encoding == ENCODING_RAW) {
         assert_int_equal(out.len, 0);
-        assert_int_equal(codec_decompress(c, encoding, plain, len, back, len), 0);
+        assert_int_equal(codec_decompress(c, encoding, NULL, 0, plain, len, back, len), 0);
     } else {
         assert_true(out.len < len);
-        assert_int_equal(codec_decompress(c, encoding, out.data, out.len, back, len), 0);
+        assert_int_equal(codec_decompress(c, encoding, NULL, 0, out.data, out.len, back, len), 0);
     }
     assert_memory_equal(plain, back, len);
     free(back);
@@ -77,7 +77,8 @@ static void test_output_is_replaced(void **state)
     uint8_t zeros[1000] = {0}, back[1000];
     Encoding encoding;
     assert_int_equal(codec_compress(*state, 3, zeros, sizeof(zeros), &out, &encoding), 0);
-    assert_int_equal(codec_decompress(*state, encoding, out.data, out.len, back, sizeof(back)), 0);
+    assert_int_equal(
+        codec_decompress(*state, encoding, NULL, 0, out.data, out.len, back, sizeof(back)), 0);
     buf_release(&out);
 }
 
@@ -89,23 +90,27 @@ static void test_wrong_lengths_are_damage(void **state)
     Encoding encoding;
     assert_int_equal(codec_compress(*state, 3, data, len, &out, &encoding), 0);
     assert_int_equal(encoding, ENCODING_ZSTD);
-    assert_int_equal(codec_decompress(*state, encoding, out.data, out.len, back, len - 1),
+    assert_int_equal(codec_decompress(*state, encoding, NULL, 0, out.data, out.len, back, len - 1),
                      -EBADMSG);
-    assert_int_equal(codec_decompress(*state, encoding, out.data, out.len, back, len + 1),
+    assert_int_equal(codec_decompress(*state, encoding, NULL, 0, out.data, out.len, back, len + 1),
                      -EBADMSG);
     for (size_t cut = 0; cut < out.len; cut++)
-        assert_int_equal(codec_decompress(*state, encoding, out.data, cut, back, len), -EBADMSG);
-    assert_int_equal(codec_decompress(*state, ENCODING_RAW, data, len, back, len - 1), -EBADMSG);
-    assert_int_equal(codec_decompress(*state, ENCODING_RAW, data, 0, back, 1), -EBADMSG);
+        assert_int_equal(codec_decompress(*state, encoding, NULL, 0, out.data, cut, back, len),
+                         -EBADMSG);
+    assert_int_equal(codec_decompress(*state, ENCODING_RAW, NULL, 0, data, len, back, len - 1),
+                     -EBADMSG);
+    assert_int_equal(codec_decompress(*state, ENCODING_RAW, NULL, 0, data, 0, back, 1), -EBADMSG);
     buf_release(&out);
 }
 
 static void test_other_encodings(void **state)
 {
     uint8_t byte = 0, back;
-    assert_int_equal(codec_decompress(*state, ENCODING_DELTA, &byte, 1, &back, 1), -ENOTSUP);
-    assert_int_equal(codec_decompress(*state, (Encoding)3, &byte, 1, &back, 1), -EBADMSG);
-    assert_int_equal(codec_decompress(*state, (Encoding)255, &byte, 1, &back, 1), -EBADMSG);
+    assert_int_equal(codec_decompress(*state, ENCODING_DELTA, &byte, 1, &byte, 1, &back, 1),
+                     -EBADMSG);
+    assert_int_equal(codec_decompress(*state, (Encoding)3, NULL, 0, &byte, 1, &back, 1), -EBADMSG);
+    assert_int_equal(codec_decompress(*state, (Encoding)255, NULL, 0, &byte, 1, &back, 1),
+                     -EBADMSG);
 }
 
 /* Damaged frames may decode to other bytes (the id tells), but never more than asked for. */
@@ -120,14 +125,49 @@ static void test_damaged_frames_stay_in_bounds(void **state)
     for (size_t i = 0; i < out.len; i++)
         for (int bit = 0; bit < 8; bit++) {
             out.data[i] ^= (uint8_t)(1 << bit);
-            int r = codec_decompress(*state, encoding, out.data, out.len, back, len);
+            int r = codec_decompress(*state, encoding, NULL, 0, out.data, out.len, back, len);
             assert_true(r == 0 || r == -EBADMSG);
             out.data[i] ^= (uint8_t)(1 << bit);
         }
-    assert_int_equal(codec_decompress(*state, encoding, out.data, out.len, back, len), 0);
+    assert_int_equal(codec_decompress(*state, encoding, NULL, 0, out.data, out.len, back, len), 0);
     assert_memory_equal(back, data, len);
     free(back);
     buf_release(&out);
+}
+
+static void test_deltas(void **state)
+{
+    uint8_t *base = malloc(OBJECT), *plain = malloc(OBJECT), *back = malloc(OBJECT);
+    size_t len = test_fill_rows(base, OBJECT, 1, 7), whole;
+    memcpy(plain, base, len);
+    for (size_t i = 0; i < len; i += 50000)
+        plain[i] ^= 1;
+    Buf full = BUF_INIT, delta = BUF_INIT;
+    Encoding encoding;
+    assert_int_equal(codec_compress(*state, 3, plain, len, &full, &encoding), 0);
+    whole = full.len;
+    assert_int_equal(codec_compress_delta(*state, 3, base, len, plain, len, &delta), 0);
+    assert_true(delta.len < whole / 10);
+    assert_int_equal(
+        codec_decompress(*state, ENCODING_DELTA, base, len, delta.data, delta.len, back, len), 0);
+    assert_memory_equal(back, plain, len);
+    /* What comes before and after leaves no trace in the codec. */
+    assert_int_equal(codec_compress(*state, 3, plain, len, &full, &encoding), 0);
+    assert_int_equal(full.len, whole);
+    assert_int_equal(codec_decompress(*state, encoding, NULL, 0, full.data, full.len, back, len),
+                     0);
+    assert_memory_equal(back, plain, len);
+    /* Another base gives an error or other bytes, never more than asked for. */
+    test_fill_random(base, len, 3);
+    int r = codec_decompress(*state, ENCODING_DELTA, base, len, delta.data, delta.len, back, len);
+    assert_true(r == -EBADMSG || memcmp(back, plain, len) != 0);
+    r = codec_decompress(*state, ENCODING_DELTA, base, 1, delta.data, delta.len, back, len);
+    assert_true(r == -EBADMSG || memcmp(back, plain, len) != 0);
+    buf_release(&full);
+    buf_release(&delta);
+    free(base);
+    free(plain);
+    free(back);
 }
 
 int main(void)
@@ -139,6 +179,7 @@ int main(void)
         cmocka_unit_test(test_wrong_lengths_are_damage),
         cmocka_unit_test(test_other_encodings),
         cmocka_unit_test(test_damaged_frames_stay_in_bounds),
+        cmocka_unit_test(test_deltas),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

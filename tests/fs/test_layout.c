@@ -268,6 +268,10 @@ static void listing_goes_on_where_it_was(void **state)
     assert_true(layout_next(after, INODE_DIR_ARCHIVE, 0, child.next, &child));
     assert_int_equal(child.backup->ordinal, 4);
     assert_false(layout_next(after, INODE_DIR_ARCHIVE, 0, child.next, &child));
+    /* latest/ never gives two names, though 4 was listed before 6 came. */
+    assert_true(layout_next(l, INODE_DIR_LATEST, 0, 0, &child));
+    assert_int_equal(child.backup->ordinal, 4);
+    assert_false(layout_next(after, INODE_DIR_LATEST, 0, child.next, &child));
     layout_unref(l);
     layout_unref(after);
 }
@@ -310,12 +314,12 @@ static void changes_are_told(void **state)
                    "5.1 latest_2026-01-15T14-33-45Z\n"
                    "7.1 backup-4\n"
                    "6.1 2026-01-15T14-30-45Z--repo--manual--1\n"
-                   "5.1 *\n6.1 *\n7.1 *\n"
+                   "6.1 *\n7.1 *\n5.1 *\n"
                    "5.2 latest_2026-01-15T14-32-45Z\n"
                    "7.2 backup-3\n"
                    "5.2 latest_2026-01-15T14-32-45Z\n"
                    "7.2 backup-3\n"
-                   "5.2 *\n6.2 *\n7.2 *\n"
+                   "6.2 *\n7.2 *\n5.2 *\n"
                    "3.1 y\n3.1 *\n"
                    "2.0 *\n");
     layout_unref(after);
@@ -334,10 +338,10 @@ static void new_backup_takes_nothing_back(void **state)
     assert_changes(none, one,
                    "5.0 latest_2026-01-15T14-30-45Z\n7.0 backup-1\n"
                    "5.0 latest_2026-01-15T14-30-45Z\n7.0 backup-1\n"
-                   "5.0 *\n6.0 *\n7.0 *\n"
+                   "6.0 *\n7.0 *\n5.0 *\n"
                    "5.1 latest_2026-01-15T14-30-45Z\n7.1 backup-1\n"
                    "5.1 latest_2026-01-15T14-30-45Z\n7.1 backup-1\n"
-                   "5.1 *\n6.1 *\n7.1 *\n"
+                   "6.1 *\n7.1 *\n5.1 *\n"
                    "2.0 a\n3.1 x\n3.1 *\n2.0 *\n");
     char *got = text("%s", "");
     layout_changes(one, two, note_change, &got);

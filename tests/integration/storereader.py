@@ -7,6 +7,7 @@ import pathlib
 import re
 import struct
 import subprocess
+import tempfile
 
 MASK = (1 << 64) - 1
 P1, P2, P3, P4, P5 = (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9,
@@ -77,10 +78,13 @@ class Cursor:
 class Record:
     def __init__(self, data, offset):
         head = data[offset:offset + 88]
-        (magic, self.type, self.encoding, self.depth, zero, self.stored_len, self.plain_len,
-         self.id, base, checksum) = struct.unpack("<4sBBBBII32s32sQ", head)
-        assert magic == b"BREC" and zero == 0 and self.type in (1, 2, 3)
-        assert self.encoding in (0, 1) and self.depth == 0 and base == bytes(32)
+        (magic, self.type, self.encoding, self.depth, self.age, self.stored_len, self.plain_len,
+         self.id, self.base, checksum) = struct.unpack("<4sBBBBII32s32sQ", head)
+        assert magic == b"BREC" and self.type in (1, 2, 3) and self.encoding in (0, 1, 2)
+        if self.encoding == 2:
+            assert 1 <= self.depth <= 8
+        else:
+            assert self.depth == 0 and self.base == bytes(32)
         assert 1 <= self.stored_len <= 1 << 20 and 1 <= self.plain_len <= 1 << 20
         self.offset, self.end = offset, offset + 88 + self.stored_len
         self.bytes = data[offset:self.end]
@@ -88,14 +92,24 @@ class Record:
         assert len(self.stored) == self.stored_len
         assert xxh64(head[:80] + self.stored) == checksum
 
-    def plain(self):
+    def plain(self, base=None):
+        """The object's bytes; `base` is the plain bytes of what a delta refers to."""
         data = self.stored
         if self.encoding == 1:
-            data = subprocess.run(["zstd", "-dcq"], input=data, stdout=subprocess.PIPE,
-                                  check=True).stdout
+            data = unzstd(data)
+        elif self.encoding == 2:
+            with tempfile.NamedTemporaryFile() as prefix:
+                prefix.write(base)
+                prefix.flush()
+                data = unzstd(data, f"--patch-from={prefix.name}")
         assert len(data) == self.plain_len
         assert hashlib.sha256(data).digest() == self.id
         return data
+
+
+def unzstd(data, *options):
+    return subprocess.run(["zstd", "-dcq", *options], input=data, stdout=subprocess.PIPE,
+                          check=True).stdout
 
 
 def read_pack(path):
@@ -107,20 +121,22 @@ def read_pack(path):
     magic, kind, zero = struct.unpack("<8sI20s", data[:32])
     assert magic == b"BAKFSPK1" and kind in (1, 2) and zero == bytes(20)
     trailer = data[-48:]
-    at, n, deltas, index_sum, plain_sum, own_sum, end = struct.unpack("<QIIQQQ8s", trailer)
-    assert end == b"BAKFSEND" and xxh64(trailer[:32]) == own_sum and deltas == 0
+    at, n, n_deltas, index_sum, plain_sum, own_sum, end = struct.unpack("<QIIQQQ8s", trailer)
+    assert end == b"BAKFSEND" and xxh64(trailer[:32]) == own_sum
     index = data[at:-48]
-    assert len(index) == 60 * n and xxh64(index) == index_sum
+    assert len(index) == 60 * n + 32 * n_deltas and xxh64(index) == index_sum
     records, offset = [], 32
     for i in range(n):
         record = Record(data, offset)
         assert (record.type == 1) == (kind == 1)
         entry = struct.unpack_from("<32sIIIBBBB12s", index, 60 * i)
         assert entry[:8] == (record.id, offset, record.stored_len, record.plain_len, record.type,
-                             record.encoding, record.depth, 0)
+                             record.encoding, record.depth, record.age)
         records.append(record)
         offset = record.end
     assert offset == at and sum(r.plain_len for r in records) == plain_sum
+    bases = b"".join(r.base for r in records if r.encoding == 2)
+    assert bases == index[60 * n:]
     return records
 
 
@@ -198,7 +214,11 @@ class StoreReader:
 
     def object(self, id_):
         if id_ not in self.plain:
-            self.plain[id_] = self.records[id_].plain()
+            record, base = self.records[id_], None
+            if record.encoding == 2:
+                assert self.records[record.base].depth < record.depth
+                base = self.object(record.base)
+            self.plain[id_] = record.plain(base)
         return self.plain[id_]
 
     def rope(self, node, below=33):

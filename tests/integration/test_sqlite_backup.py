@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pathlib
-import resource
 import shutil
 import sqlite3
 import subprocess
@@ -43,8 +42,9 @@ ODD = """
     PRAGMA user_version = 7;
     PRAGMA application_id = 99;
     CREATE TABLE p (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, price REAL, b BLOB);
-    INSERT INTO p (name, price, b) VALUES ('it''s', 1.5, x'00ff'), ('two' || char(10) || 'lines', 0.1,
-        NULL), ('cr' || char(13, 10) || '\\n', 1e300, zeroblob(5)), (NULL, -1e999, x'');
+    INSERT INTO p (name, price, b) VALUES ('it''s', 1.5, x'00ff'),
+        ('two' || char(10) || 'lines', 0.1, NULL),
+        ('cr' || char(13, 10) || '\\n', 1e300, zeroblob(5)), (NULL, -1e999, x'');
     CREATE TABLE w (a TEXT, b INT, c AS (a || b) STORED, PRIMARY KEY (a COLLATE NOCASE DESC, b))
         WITHOUT ROWID;
     INSERT INTO w VALUES ('x', 1), ('b', 2);
@@ -94,11 +94,13 @@ def test_there_and_back(store, mount, tmp_path, mode):
 def test_text_with_zero_bytes(store, mount, tmp_path):
     """The sqlite3 program's own .dump loses what follows the zero."""
     db = tmp_path / "nul.db"
-    sqlite(db, "CREATE TABLE t (a); INSERT INTO t VALUES ('a' || char(0) || 'b' || char(10)), ('x')")
+    sqlite(db, "CREATE TABLE t (a);"
+               "INSERT INTO t VALUES ('a' || char(0) || 'b' || char(10)), ('x')")
     store.dump(f"sqlite:{db}")
     with mount(store) as mnt:
         load(mnt.latest() / "restore.sql", tmp_path / "new.db")
-    assert shell(tmp_path / "new.db", "SELECT typeof(a), hex(a) FROM t") == "text|6100620A\ntext|78\n"
+    values = shell(tmp_path / "new.db", "SELECT typeof(a), hex(a) FROM t")
+    assert values == "text|6100620A\ntext|78\n"
 
 
 def test_unchanged_database_costs_next_to_nothing(store, tmp_path, mount):
@@ -170,7 +172,8 @@ def writer(db, code=WRITER):
 def test_wal_writer_is_never_blocked(store, mount, tmp_path):
     db = tmp_path / "busy.db"
     sqlite(db, "PRAGMA journal_mode = WAL; CREATE TABLE a (id INTEGER PRIMARY KEY, v INT);"
-               "CREATE TABLE b (id INTEGER PRIMARY KEY, v INT); CREATE TABLE log (id INTEGER PRIMARY KEY, x);"
+               "CREATE TABLE b (id INTEGER PRIMARY KEY, v INT);"
+               "CREATE TABLE log (id INTEGER PRIMARY KEY, x);"
                "WITH RECURSIVE s (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < 999)"
                " INSERT INTO a SELECT i, 0 FROM s; INSERT INTO b SELECT * FROM a;"
                "WITH RECURSIVE s (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < 20000)"
@@ -250,8 +253,8 @@ def test_crashed_application(store, mount, tmp_path):
     hot = tmp_path / "hot.db"
     with contextlib.closing(sqlite3.connect(tmp_path / "h.db", isolation_level=None)) as app:
         app.executescript("CREATE TABLE t (a, b); PRAGMA cache_size = 2;"
-                          "WITH RECURSIVE s (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < 99)"
-                          " INSERT INTO t SELECT i, zeroblob(2000) FROM s;"
+                          "WITH RECURSIVE s (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s"
+                          " WHERE i < 99) INSERT INTO t SELECT i, zeroblob(2000) FROM s;"
                           "BEGIN; UPDATE t SET a = a + 1000, b = zeroblob(1999)")
         shutil.copy(tmp_path / "h.db", hot)
         shutil.copy(tmp_path / "h.db-journal", tmp_path / "hot.db-journal")
@@ -260,7 +263,8 @@ def test_crashed_application(store, mount, tmp_path):
     assert (wal.read_bytes(), (tmp_path / "wal.db-wal").read_bytes()) == before
     with mount(store) as mnt:
         assert helpers.query(mnt.latest() / "wal/wal.db", "SELECT a FROM t") == ["5"]
-        assert helpers.query(mnt.latest() / "hot/hot.db", "SELECT count(*), max(a) FROM t") == ["100|99"]
+        rows = helpers.query(mnt.latest() / "hot/hot.db", "SELECT count(*), max(a) FROM t")
+        assert rows == ["100|99"]
 
 
 def test_no_text(store, mount, shop):
@@ -313,7 +317,8 @@ def test_a_value_of_200_megabytes(build, store, mount, tmp_path):
 def test_lock_byte_page(store, mount, tmp_path):
     """Beyond 1 GiB one page is never used, and SQLite's backup interface passes it over."""
     db = tmp_path / "giant.db"
-    sqlite(db, "PRAGMA page_size = 65536; CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(900000000));"
+    sqlite(db, "PRAGMA page_size = 65536; CREATE TABLE t (a);"
+               "INSERT INTO t VALUES (zeroblob(900000000));"
                "INSERT INTO t VALUES (zeroblob(200000000)); INSERT INTO t VALUES ('end')")
     assert db.stat().st_size > 1 << 30
     store.dump("--no-text", f"sqlite:{db}")
@@ -327,7 +332,8 @@ def test_memory_does_not_grow_with_the_database(build, store, tmp_path):
     for megabytes in (8, 160):
         db = tmp_path / f"{megabytes}.db"
         sqlite(db, "CREATE TABLE t (a INTEGER PRIMARY KEY, b);"
-                   f"WITH RECURSIVE s (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < {megabytes} * 250)"
+                   "WITH RECURSIVE s (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s"
+                   f" WHERE i < {megabytes} * 250)"
                    " INSERT INTO t SELECT i, randomblob(4000) FROM s")
         peaks.append(peak_memory([build.dump, "--store", store, "--quiet", f"sqlite:{db}"]))
     if "asan" not in str(build.dir):

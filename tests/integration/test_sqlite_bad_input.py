@@ -159,3 +159,46 @@ def test_odd_paths(store, mount, tmp_path, name):
     with mount(store) as mnt:
         (copy,) = mnt.latest().glob("*.db")
         assert helpers.query(copy, "SELECT count(*) FROM customers") == ["200"]
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A function that makes a file system read-only which holds what a directory holds."""
+    point = tmp_path / "medium"
+    point.mkdir()
+    mounted = []
+
+    def make(directory):
+        done = helpers.run("mount", "-t", "tmpfs", "bakfs-test", point, exit=None)
+        if done.returncode != 0:
+            pytest.skip("file systems can't be mounted here: " + done.stderr.strip())
+        mounted.append(point)
+        for path in directory.iterdir():
+            shutil.copy(path, point)
+        helpers.run("mount", "-o", "remount,ro", point)
+        return point
+
+    yield make
+    for path in mounted:
+        helpers.run("umount", "-l", path)
+
+
+def test_wal_on_a_read_only_medium(refused, store, mount, tmp_path, read_only):
+    """Snapshots of file systems are mounted like this. At rest the file is all there is; with
+    commits in the WAL and no -shm it can't be read, and must not be read without them."""
+    place = tmp_path / "live"
+    place.mkdir()
+    helpers.make_shop(place / "rest.db", wal=True)
+    app = sqlite3.connect(place / "torn.db", isolation_level=None)
+    app.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (a); INSERT INTO t VALUES (1)")
+    medium_files = tmp_path / "files"
+    medium_files.mkdir()
+    for name in ("rest.db", "torn.db", "torn.db-wal"):
+        shutil.copy(place / name, medium_files)
+    app.close()
+    medium = read_only(medium_files)
+    refused(medium / "torn.db", "WAL", "-shm")
+    store.dump(f"sqlite:{medium / 'rest.db'}")
+    with mount(store) as mnt:
+        copy = mnt.latest() / "rest.db"
+        assert helpers.query(copy, "SELECT count(*) FROM customers") == ["200"]

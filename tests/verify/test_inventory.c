@@ -8,7 +8,7 @@ static void open_inventory(Fixture *f, DamageList *l, Inventory **ret)
 {
     Error error = ERROR_INIT;
     damage_list_init(l);
-    assert_ok(inventory_new(store_backend(f->store), l, NULL, ret, &error));
+    assert_ok(inventory_new(store_backend(f->store), store_packs(f->store), l, NULL, ret, &error));
 }
 
 static void test_an_empty_store(void **state)
@@ -51,9 +51,9 @@ static void test_every_object_is_found(void **state)
     assert_false(v->packs[1 - root->pack].wanted);
 
     assert_false(inventory_is_damaged(v, root));
-    inventory_mark_damaged(v, &info.root, 1 - root->pack); /* not the pack it lies in */
-    assert_false(inventory_is_damaged(v, root));
-    inventory_mark_damaged(v, &info.root, root->pack);
+    assert_null(inventory_find_in(v, &info.root, 1 - root->pack));
+    assert_ptr_equal(inventory_find_in(v, &info.root, root->pack), root);
+    root->damaged = 1;
     assert_true(inventory_is_damaged(v, root));
     backup_info_release(&info);
     inventory_free(v);
@@ -64,14 +64,17 @@ static void test_copies_in_several_packs(void **state)
 {
     (void)state;
     InventoryObject objects[] = {
-        {.id = {{1}}, .pack = 0}, {.id = {{2}}, .pack = 0}, {.id = {{2}}, .pack = 1},
-        {.id = {{2}}, .pack = 2}, {.id = {{3}}, .pack = 1},
+        {.id = {{1}}, .pack = 0, .base = INVENTORY_NONE},
+        {.id = {{2}}, .pack = 0, .base = INVENTORY_NONE},
+        {.id = {{2}}, .pack = 1, .base = INVENTORY_NONE},
+        {.id = {{2}}, .pack = 2, .base = INVENTORY_NONE},
+        {.id = {{3}}, .pack = 1, .base = INVENTORY_NONE},
     };
     InventoryPack packs[3] = {0};
     Inventory v = {.packs = packs, .n_packs = 3, .objects = objects, .n_objects = 5};
     InventoryObject *o = inventory_find(&v, &objects[2].id);
     assert_ptr_equal(o, &objects[1]);
-    inventory_mark_damaged(&v, &o->id, 2);
+    inventory_find_in(&v, &o->id, 2)->damaged = 1;
     assert_true(inventory_is_damaged(&v, o));
     assert_false(objects[2].damaged);
     inventory_want(&v, inventory_find(&v, &objects[0].id));
@@ -148,7 +151,9 @@ static void test_interruption(void **state)
     Inventory *v = NULL;
     Error error = ERROR_INIT;
     const atomic_bool cancel = true;
-    assert_int_equal(inventory_new(store_backend(f->store), &damage, &cancel, &v, &error), -EINTR);
+    assert_int_equal(
+        inventory_new(store_backend(f->store), store_packs(f->store), &damage, &cancel, &v, &error),
+        -EINTR);
     assert_null(v);
     error_release(&error);
     damage_list_release(&damage);

@@ -9,12 +9,13 @@ static void scrub(Fixture *f, unsigned threads, DamageList *damage, ScrubProgres
 {
     Error error = ERROR_INIT;
     Inventory *v;
-    const ScrubOptions o = {.threads = threads};
+    const ScrubOptions o = {.store = f->store, .threads = threads};
     damage_list_init(damage);
-    assert_ok(inventory_new(store_backend(f->store), damage, NULL, &v, &error));
-    for (size_t i = 0; i < v->n_packs; i++)
-        v->packs[i].wanted = true;
-    assert_ok(scrub_packs(v, &o, damage, progress, &error));
+    assert_ok(
+        inventory_new(store_backend(f->store), store_packs(f->store), damage, NULL, &v, &error));
+    inventory_want_all(v);
+    assert_ok(scrub_packs(v, store_backend(f->store), store_packs(f->store), &o, damage, progress,
+                          &error));
     inventory_free(v);
 }
 
@@ -123,8 +124,10 @@ static void test_unwanted_packs_are_not_read(void **state)
     Inventory *v;
     const ScrubOptions o = {0};
     damage_list_init(&damage);
-    assert_ok(inventory_new(store_backend(f->store), &damage, NULL, &v, &error));
-    assert_ok(scrub_packs(v, &o, &damage, &p, &error));
+    assert_ok(
+        inventory_new(store_backend(f->store), store_packs(f->store), &damage, NULL, &v, &error));
+    assert_ok(
+        scrub_packs(v, store_backend(f->store), store_packs(f->store), &o, &damage, &p, &error));
     assert_int_equal(damage.n, 0);
     assert_int_equal(p.bytes, 0);
     inventory_free(v);
@@ -143,10 +146,12 @@ static void test_interruption(void **state)
     Inventory *v;
     const ScrubOptions o = {.cancel = &cancel};
     damage_list_init(&damage);
-    assert_ok(inventory_new(store_backend(f->store), &damage, NULL, &v, &error));
-    for (size_t i = 0; i < v->n_packs; i++)
-        v->packs[i].wanted = true;
-    assert_int_equal(scrub_packs(v, &o, &damage, &p, &error), -EINTR);
+    assert_ok(
+        inventory_new(store_backend(f->store), store_packs(f->store), &damage, NULL, &v, &error));
+    inventory_want_all(v);
+    assert_int_equal(
+        scrub_packs(v, store_backend(f->store), store_packs(f->store), &o, &damage, &p, &error),
+        -EINTR);
     error_release(&error);
     inventory_free(v);
     damage_list_release(&damage);

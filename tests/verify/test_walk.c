@@ -34,7 +34,8 @@ static void prepare(Fixture *f, Walked *w)
     Error error = ERROR_INIT;
     *w = (Walked){.l = store_backups(f->store)};
     damage_list_init(&w->damage);
-    assert_ok(inventory_new(store_backend(f->store), &w->damage, NULL, &w->v, &error));
+    assert_ok(inventory_new(store_backend(f->store), store_packs(f->store), &w->damage, NULL, &w->v,
+                            &error));
     assert_int_equal(w->damage.n, 0);
 }
 
@@ -97,7 +98,7 @@ static ObjectId harm_first_chunk(Fixture *f, Walked *w, size_t i)
     ObjectId id = leaf.id;
     InventoryObject *o = inventory_find(w->v, &id);
     assert_non_null(o);
-    inventory_mark_damaged(w->v, &id, o->pack);
+    o->damaged = 1;
     damage_add(&w->damage, DAMAGE_OBJECT, "packs/x", &id, "test");
     rope_leaf_release(&leaf);
     object_unref(holder);

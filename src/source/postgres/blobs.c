@@ -181,7 +181,7 @@ int blobs_read(Conn *coordinator, const Archive *toc, const ScriptPart *part, Si
         TRY(numbers_of_metadata(toc, part->entry, &l, e));
     else
         TRY(all_numbers(coordinator, &l, e));
-    TRY(stream_new(shared->writer, (CutRule){.kind = CUT_ROWS}, &s, e));
+    TRY(stream_new(shared->run->writer, (CutRule){.kind = CUT_ROWS}, &s, e));
     for (size_t i = 0; i < l.n; i += BATCH) {
         const SourceOptions *o = shared->options;
         size_t n = l.n - i < BATCH ? l.n - i : BATCH;

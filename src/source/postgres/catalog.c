@@ -192,6 +192,31 @@ uint32_t belongs_find(const BelongsList *l, uint32_t catalog, uint32_t oid)
     return found ? found->table : 0;
 }
 
+void references_release(ReferenceList *l)
+{
+    if (!l)
+        return;
+    free(l->items);
+    *l = (ReferenceList){0};
+}
+
+int catalog_references(Conn *c, ReferenceList *ret_list, Error *e)
+{
+    _cleanup_(result_clear) PGresult *res = NULL;
+    TRY(conn_query(c,
+                   "SELECT DISTINCT conrelid, confrelid FROM pg_constraint"
+                   " WHERE contype = 'f' AND conrelid <> confrelid ORDER BY 1, 2",
+                   0, NULL, &res, e));
+    size_t n = (size_t)PQntuples(res);
+    Reference *items = calloc(n + 1, sizeof(*items));
+    if (!items)
+        return error_oom(e);
+    for (size_t i = 0; i < n; i++)
+        items[i] = (Reference){get_oid(res, (int)i, 0), get_oid(res, (int)i, 1)};
+    *ret_list = (ReferenceList){.n = n, .items = items};
+    return 0;
+}
+
 void table_facts_release(TableFactsList *l)
 {
     if (!l)

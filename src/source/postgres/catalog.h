@@ -44,6 +44,17 @@ int catalog_belongs(Conn *c, BelongsList *ret_list, Error *e);
 /* The table's oid, or 0. */
 uint32_t belongs_find(const BelongsList *l, uint32_t catalog, uint32_t oid);
 
+/* Foreign keys between different tables. */
+typedef struct Reference {
+    uint32_t table, referenced;
+} Reference;
+typedef struct ReferenceList {
+    size_t n;
+    Reference *items; /* sorted by table, owned */
+} ReferenceList;
+void references_release(ReferenceList *l);
+int catalog_references(Conn *c, ReferenceList *ret_list, Error *e);
+
 /* What is to be known about a table before its rows are read. */
 typedef struct TableFacts {
     uint32_t oid;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "source/postgres/data_order.h"
 #include "source/postgres/try.h"
 #include "util/cleanup.h"
 #include "util/name.h"
@@ -203,6 +204,18 @@ static int write_table(Layout *l, DirBuilder *tables, size_t index, Error *e)
     return add_dir(tables, t->name, NULL, &dir, t->data != MODEL_NONE ? &t->rows : NULL, &name, e);
 }
 
+int layout_data_path(const ModelTable *t, Buf *ret_path, Error *e)
+{
+    int r = name_encode(t->schema, strlen(t->schema), root_names, ret_path, NULL);
+    if (r == 0)
+        r = buf_add_str(ret_path, "/tables/");
+    if (r == 0)
+        r = name_encode(t->name, strlen(t->name), NULL, ret_path, NULL);
+    if (r == 0)
+        r = buf_add_str(ret_path, "/data.sql");
+    return r < 0 || !buf_cstr(ret_path) ? error_oom(e) : 0;
+}
+
 json_t *layout_json_name(const char *name)
 {
     json_t *j = json_string(name);
@@ -244,39 +257,59 @@ static int write_schema(Layout *l, DirBuilder *root, size_t index, size_t *next,
     return json_array_append_new(schemas, entry) < 0 ? error_oom(e) : 0;
 }
 
-typedef bool (*PartFilter)(const ScriptPart *p);
-
-static bool every_part(const ScriptPart *p)
+/* One part of a script of the whole database. */
+static int add_any_part(Layout *l, Composer *c, size_t part)
 {
-    (void)p;
-    return true;
+    const ScriptPart *p = &l->in->script->parts[part];
+    const Model *m = l->in->model;
+    size_t t = m->table_of[p->index];
+    return add_part(c, p, t != MODEL_NONE ? &m->tables[t].rows_rope : NULL, &l->in->blobs[part]);
 }
 
-static bool schema_part(const ScriptPart *p)
+static int compose_all(Layout *l, Composer *c)
 {
-    return model_is_schema(p->entry);
+    for (size_t i = 0; i < l->in->script->n; i++)
+        TRY(add_any_part(l, c, i));
+    return 0;
 }
 
-static bool data_part(const ScriptPart *p)
+static int compose_schema(Layout *l, Composer *c)
 {
-    return !model_is_schema(p->entry) && !toc_is(p->entry, "MATERIALIZED VIEW DATA");
+    for (size_t i = 0; i < l->in->script->n; i++)
+        if (model_is_schema(l->in->script->parts[i].entry))
+            TRY(add_any_part(l, c, i));
+    return 0;
+}
+
+/* The tables' rows come where the first of them was printed, in their order. */
+static int compose_data(Layout *l, Composer *c)
+{
+    _cleanup_free_ size_t *order = NULL;
+    size_t n = 0, next = 0;
+    TRY(data_order(l->in->model, l->in->script, l->in->references, &order, &n));
+    for (size_t i = 0; i < l->in->script->n; i++) {
+        const TocEntry *t = l->in->script->parts[i].entry;
+        if (model_is_schema(t) || toc_is(t, "MATERIALIZED VIEW DATA"))
+            continue;
+        if (!toc_is(t, "TABLE DATA"))
+            TRY(add_any_part(l, c, i));
+        else
+            for (; next < n; next++)
+                TRY(add_any_part(l, c, order[next]));
+    }
+    return 0;
 }
 
 /* A script of the whole database. */
-static int add_script(Layout *l, DirBuilder *root, const char *name, PartFilter filter, Error *e)
+static int add_script(Layout *l, DirBuilder *root, const char *name,
+                      int (*compose)(Layout *l, Composer *c), Error *e)
 {
-    const Script *s = l->in->script;
-    const Model *m = l->in->model;
     _cleanup_(composer_freep) Composer *c = NULL;
     _cleanup_(rope_release) Rope rope = ROPE_INIT;
     const Buf *text;
-    int r = composer_new(s, true, &c);
-    for (size_t i = 0; r == 0 && i < s->n; i++) {
-        const ScriptPart *p = &s->parts[i];
-        size_t t = m->table_of[p->index];
-        if (filter(p))
-            r = add_part(c, p, t != MODEL_NONE ? &m->tables[t].rows_rope : NULL, &l->in->blobs[i]);
-    }
+    int r = composer_new(l->in->script, true, &c);
+    if (r == 0)
+        r = compose(l, c);
     if (r == 0)
         r = composer_finish(c, l->in->run->secret, &text, NULL);
     if (r < 0)
@@ -295,9 +328,9 @@ static int write_root(Layout *l, SourceResult *result, json_t *schemas, Error *e
     for (size_t i = 0; i < m->n_schemas; i++)
         TRY(write_schema(l, root, i, &next, schemas, e));
     TRY(add_text_file(l, root, "roles.sql", MODE_SECRET, l->in->roles, e));
-    TRY(add_script(l, root, "restore.sql", every_part, e));
-    TRY(add_script(l, root, "schema.sql", schema_part, e));
-    TRY(add_script(l, root, "data.sql", data_part, e));
+    TRY(add_script(l, root, "restore.sql", compose_all, e));
+    TRY(add_script(l, root, "schema.sql", compose_schema, e));
+    TRY(add_script(l, root, "data.sql", compose_data, e));
     return dir_builder_finish(root, &result->root, e);
 }
 

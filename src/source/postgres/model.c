@@ -18,6 +18,7 @@ void model_release(Model *m)
     }
     free(m->tables);
     free(m->schemas);
+    free(m->oids);
     free(m->table_of);
     free(m->schema_of);
     *m = (Model){0};
@@ -129,33 +130,24 @@ static bool is_system_schema(const char *name)
     return strncmp(name, "pg_", 3) == 0 || strcmp(name, "information_schema") == 0;
 }
 
-/* Look-ups while building. */
-typedef struct Key {
-    uint32_t id;
-    size_t index;
-} Key;
-
-typedef struct Index {
-    size_t n;
-    Key *keys; /* sorted by id */
-} Index;
-
-static int compare_keys(const void *x, const void *y)
+static int compare_oids(const void *x, const void *y)
 {
-    const Key *a = x, *b = y;
-    return a->id < b->id ? -1 : a->id > b->id;
+    const ModelOid *a = x, *b = y;
+    return a->oid < b->oid ? -1 : a->oid > b->oid;
 }
 
-static size_t index_find(const Index *x, uint32_t id)
+/* Also serves as an index of dump ids. */
+static size_t find_oid(const ModelOid *oids, size_t n, uint32_t oid)
 {
-    const Key key = {.id = id};
-    const Key *found = x->n ? bsearch(&key, x->keys, x->n, sizeof(key), compare_keys) : NULL;
-    return found ? found->index : MODEL_NONE;
+    const ModelOid key = {.oid = oid};
+    const ModelOid *found = n ? bsearch(&key, oids, n, sizeof(key), compare_oids) : NULL;
+    return found ? found->table : MODEL_NONE;
 }
 
-static void index_release(Index *x)
+const ModelOid *model_find_oid(const Model *m, uint32_t oid)
 {
-    free(x->keys);
+    const ModelOid key = {.oid = oid};
+    return m->n_tables ? bsearch(&key, m->oids, m->n_tables, sizeof(key), compare_oids) : NULL;
 }
 
 static int compare_tables(const void *x, const void *y)
@@ -172,26 +164,27 @@ static int compare_schemas(const void *x, const void *y)
 }
 
 /* One table for each definition; then one for data without a definition, which is an extension's.
- * `by_oid` ends up leading from an oid to the table. */
-static int build_tables(Model *m, Index *by_oid, Error *e)
+ */
+static int build_tables(Model *m, Error *e)
 {
     const Archive *a = m->toc;
     size_t n = 0;
     for (size_t i = 0; i < a->n; i++)
         n += is_table(&a->entries[i]) || toc_is(&a->entries[i], "TABLE DATA");
     m->tables = calloc(n + 1, sizeof(*m->tables));
-    by_oid->keys = calloc(n + 1, sizeof(Key));
-    if (!m->tables || !by_oid->keys)
+    m->oids = calloc(n + 1, sizeof(*m->oids));
+    if (!m->tables || !m->oids)
         return error_oom(e);
 
     for (int pass = 0; pass < 2; pass++) {
+        size_t known = m->n_tables; /* these are sorted, and in `oids` */
         for (size_t i = 0; i < a->n; i++) {
             const TocEntry *t = &a->entries[i];
             if (!t->namespace || !t->tag || !(pass == 0 ? is_table(t) : toc_is(t, "TABLE DATA")))
                 continue;
-            size_t known = pass ? index_find(by_oid, t->oid) : MODEL_NONE;
-            if (known != MODEL_NONE) {
-                m->tables[known].data = i;
+            size_t table = pass ? find_oid(m->oids, known, t->oid) : MODEL_NONE;
+            if (table != MODEL_NONE) {
+                m->tables[table].data = i;
                 continue;
             }
             m->tables[m->n_tables++] = (ModelTable){.schema = t->namespace,
@@ -201,10 +194,9 @@ static int build_tables(Model *m, Index *by_oid, Error *e)
                                                     .data = pass == 0 ? MODEL_NONE : i};
         }
         qsort(m->tables, m->n_tables, sizeof(*m->tables), compare_tables);
-        by_oid->n = m->n_tables;
         for (size_t i = 0; i < m->n_tables; i++)
-            by_oid->keys[i] = (Key){m->tables[i].oid, i};
-        qsort(by_oid->keys, by_oid->n, sizeof(Key), compare_keys);
+            m->oids[i] = (ModelOid){m->tables[i].oid, i};
+        qsort(m->oids, m->n_tables, sizeof(*m->oids), compare_oids);
     }
     return 0;
 }
@@ -238,10 +230,11 @@ static int build_schemas(Model *m, Error *e)
 }
 
 /* The first of the entries `t` depends on that `of` knows the place of. */
-static size_t by_dependency(const TocEntry *t, const Index *by_dump_id, const size_t *of)
+static size_t by_dependency(const Archive *a, const TocEntry *t, const ModelOid *dump_ids,
+                            const size_t *of)
 {
     for (size_t d = 0; d < t->n_deps; d++) {
-        size_t i = index_find(by_dump_id, (uint32_t)t->deps[d]);
+        size_t i = find_oid(dump_ids, a->n, (uint32_t)t->deps[d]);
         if (i != MODEL_NONE && of[i] != MODEL_NONE)
             return of[i];
     }
@@ -260,29 +253,29 @@ static bool is_of_schema(const TocEntry *t)
     return !toc_is(t, "PUBLICATION TABLE") && !toc_is(t, "PUBLICATION TABLES IN SCHEMA");
 }
 
-static int assign(Model *m, const Index *by_oid, const BelongsList *belongs, Error *e)
+static int assign(Model *m, const BelongsList *belongs, Error *e)
 {
     const Archive *a = m->toc;
-    _cleanup_(index_release) Index by_dump_id = {.n = a->n, .keys = calloc(a->n + 1, sizeof(Key))};
+    _cleanup_free_ ModelOid *dump_ids = calloc(a->n + 1, sizeof(*dump_ids));
     m->table_of = calloc(a->n + 1, sizeof(size_t));
     m->schema_of = calloc(a->n + 1, sizeof(size_t));
-    if (!by_dump_id.keys || !m->table_of || !m->schema_of)
+    if (!dump_ids || !m->table_of || !m->schema_of)
         return error_oom(e);
     for (size_t i = 0; i < a->n; i++) {
         const TocEntry *t = &a->entries[i];
-        by_dump_id.keys[i] = (Key){(uint32_t)t->dump_id, i};
+        dump_ids[i] = (ModelOid){(uint32_t)t->dump_id, i};
         uint32_t oid = table_oid(t, belongs);
-        m->table_of[i] = oid ? index_find(by_oid, oid) : MODEL_NONE;
+        m->table_of[i] = oid ? find_oid(m->oids, m->n_tables, oid) : MODEL_NONE;
         const char *schema = toc_is(t, "SCHEMA") ? t->tag : t->namespace;
         m->schema_of[i] = schema && is_of_schema(t) ? find_schema(m, schema) : MODEL_NONE;
     }
-    qsort(by_dump_id.keys, by_dump_id.n, sizeof(Key), compare_keys);
+    qsort(dump_ids, a->n, sizeof(*dump_ids), compare_oids);
     for (size_t i = 0; i < a->n; i++) {
         const TocEntry *t = &a->entries[i];
         if (is_dependent(t) && m->table_of[i] == MODEL_NONE)
-            m->table_of[i] = by_dependency(t, &by_dump_id, m->table_of);
+            m->table_of[i] = by_dependency(a, t, dump_ids, m->table_of);
         if (is_dependent(t) && m->schema_of[i] == MODEL_NONE)
-            m->schema_of[i] = by_dependency(t, &by_dump_id, m->schema_of);
+            m->schema_of[i] = by_dependency(a, t, dump_ids, m->schema_of);
     }
     return 0;
 }
@@ -291,10 +284,9 @@ int model_build(const Archive *toc, const BelongsList *belongs, const TableFacts
                 Model *ret_model, Error *e)
 {
     _cleanup_(model_release) Model m = {.toc = toc};
-    _cleanup_(index_release) Index by_oid = {0};
-    TRY(build_tables(&m, &by_oid, e));
+    TRY(build_tables(&m, e));
     TRY(build_schemas(&m, e));
-    TRY(assign(&m, &by_oid, belongs, e));
+    TRY(assign(&m, belongs, e));
     for (size_t i = 0; i < m.n_tables; i++) {
         ModelTable *t = &m.tables[i];
         t->schema_index = find_schema(&m, t->schema);

@@ -36,12 +36,18 @@ typedef struct ModelSchema {
     const char *name; /* points into the TOC */
 } ModelSchema;
 
+typedef struct ModelOid {
+    uint32_t oid;
+    size_t table;
+} ModelOid;
+
 typedef struct Model {
     const Archive *toc; /* borrowed */
     size_t n_schemas;
     ModelSchema *schemas; /* sorted by name, owned */
     size_t n_tables;
     ModelTable *tables; /* sorted by schema and name, owned */
+    ModelOid *oids;     /* of all tables, sorted, owned */
     size_t *table_of;   /* for each TOC entry: the table it is a part of, or MODEL_NONE; owned */
     size_t *schema_of;  /* for each TOC entry: the schema it is a part of, or MODEL_NONE; owned */
 } Model;
@@ -52,6 +58,9 @@ void model_release(Model *m);
  * the TOC's do. */
 int model_build(const Archive *toc, const BelongsList *belongs, const TableFactsList *facts,
                 Model *ret_model, Error *e);
+
+/* The table with this oid, or NULL. */
+const ModelOid *model_find_oid(const Model *m, uint32_t oid);
 
 /* Whether the entry belongs to the definition of the database, not to its contents: what
  * `pg_dump --schema-only` prints. */

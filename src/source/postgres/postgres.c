@@ -82,6 +82,7 @@ typedef struct Run {
     DatabaseInfo info;
     BelongsList belongs;
     TableFactsList facts;
+    ReferenceList references;
     Model model;
     Script script;
     Buf roles;
@@ -98,6 +99,7 @@ static void run_release(Run *r)
     model_release(&r->model); /* points into the TOC */
     script_release(&r->script);
     table_facts_release(&r->facts);
+    references_release(&r->references);
     belongs_release(&r->belongs);
     database_info_release(&r->info);
     snapshot_end(&r->snapshot);
@@ -129,6 +131,7 @@ static int read_catalogues(Run *r, Error *e)
     Conn *c = r->source->coordinator;
     TRY(catalog_database(c, &r->info, e));
     TRY(catalog_belongs(c, &r->belongs, e));
+    TRY(catalog_references(c, &r->references, e));
     TRY(catalog_table_facts(c, &r->snapshot.toc, &r->facts, e));
     return model_build(&r->snapshot.toc, &r->belongs, &r->facts, &r->model, e);
 }
@@ -217,13 +220,17 @@ static int read_source(Source *base, const SourceRun *run, SourceResult *ret_res
 {
     _cleanup_(run_release) Run r = {.source = (PostgresSource *)base,
                                     .run = run,
-                                    .shared = {.writer = run->writer, .options = base->options},
+                                    .shared = {.run = run, .options = base->options},
                                     .snapshot = {.coordinator = NULL}};
     SourceResult result = {0};
     json_t *schemas = NULL;
     TRY(gather(&r, e));
-    LayoutInput in = {
-        .run = run, .script = &r.script, .model = &r.model, .roles = &r.roles, .blobs = r.blobs};
+    LayoutInput in = {.run = run,
+                      .script = &r.script,
+                      .model = &r.model,
+                      .roles = &r.roles,
+                      .references = &r.references,
+                      .blobs = r.blobs};
     TRY(layout_write(&in, &result, &schemas, e));
     add_sums(&r, &result);
     int err = describe(&r, schemas, &result, e);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "source/postgres/layout.h"
 #include "source/postgres/script.h"
 #include "source/postgres/try.h"
 #include "util/cleanup.h"
@@ -14,7 +15,6 @@
 struct Sink {
     SinkShared *shared;
     Stream *stream;
-    Hasher *hasher;
     ModelTable *table;
     char *name; /* schema.table, for progress */
     uint64_t newlines, bytes, unreported;
@@ -29,9 +29,7 @@ int sink_new(SinkShared *shared, Sink **ret_sink, Error *e)
         return error_oom(e);
     memset(s, 0, offsetof(Sink, batch));
     s->shared = shared;
-    TRY(stream_new(shared->writer, (CutRule){.kind = CUT_ROWS}, &s->stream, e));
-    if (hasher_new(&s->hasher) < 0)
-        return error_oom(e);
+    TRY(stream_new(shared->run->writer, (CutRule){.kind = CUT_ROWS}, &s->stream, e));
     *ret_sink = TAKE_PTR(s);
     return 0;
 }
@@ -41,7 +39,6 @@ void sink_free(Sink *s)
     if (!s)
         return;
     stream_free(s->stream);
-    hasher_free(s->hasher);
     free(s->name);
     free(s);
 }
@@ -55,9 +52,10 @@ int sink_begin(Sink *s, ModelTable *t, Error *e)
     s->name = NULL;
     if (asprintf(&s->name, "%s.%s", t->schema, t->name) < 0)
         return error_oom(e);
-    if (hasher_add(s->hasher, t->data_text.data, t->data_at) < 0)
-        return error_oom(e);
-    return 0;
+    _cleanup_(buf_release) Buf path = BUF_INIT;
+    TRY(layout_data_path(t, &path, e));
+    TRY(source_follow(s->shared->run, s->stream, (const char *)path.data, e));
+    return stream_hash_extra(s->stream, t->data_text.data, t->data_at, e);
 }
 
 static void report(Sink *s, uint64_t n)
@@ -76,8 +74,6 @@ static int pass_on(Sink *s, const uint8_t *data, size_t len, Error *e)
 {
     for (const uint8_t *p = data, *end = data + len; (p = memchr(p, '\n', (size_t)(end - p))); p++)
         s->newlines++;
-    if (hasher_add(s->hasher, data, len) < 0)
-        return error_oom(e);
     s->bytes += len;
     report(s, len);
     return stream_write(s->stream, data, len, e);
@@ -107,10 +103,9 @@ int sink_end(Sink *s, int64_t rows, Error *e)
     TRY(flush_batch(s, e));
     report(s, 0);
     rope_release(&t->rows_rope);
-    TRY(stream_finish(s->stream, &t->rows_rope, NULL, e));
-    if (hasher_add(s->hasher, t->data_text.data + t->data_at, t->data_text.len - t->data_at) < 0 ||
-        hasher_finish(s->hasher, &t->data_sha256) < 0)
-        return error_oom(e);
+    TRY(stream_hash_extra(s->stream, t->data_text.data + t->data_at, t->data_text.len - t->data_at,
+                          e));
+    TRY(stream_finish(s->stream, &t->rows_rope, &t->data_sha256, e));
     t->rows = rows < 0 ? s->newlines : (uint64_t)rows;
     t->bytes = s->bytes;
     t->done = true;

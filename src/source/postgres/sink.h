@@ -9,7 +9,7 @@
 
 /* What all sinks of a run share. Thread-safe. */
 typedef struct SinkShared {
-    StoreWriter *writer;
+    const SourceRun *run;
     const SourceOptions *options;
     atomic_ullong bytes; /* read so far */
 } SinkShared;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -31,6 +32,8 @@ static int on_progress(void *ctx)
     return sqlite_db_cancelled(ctx);
 }
 
+/* In rollback mode a busy writer lets go for some microseconds at a time: ask often, and not in
+ * step with it. */
 static int on_busy(void *ctx, int attempts)
 {
     SqliteDb *db = ctx;
@@ -38,7 +41,7 @@ static int on_busy(void *ctx, int attempts)
         db->busy_since = clock_monotonic();
     if (sqlite_db_cancelled(db) || clock_monotonic() - db->busy_since > BUSY_SECONDS)
         return 0;
-    sqlite3_sleep(attempts < 20 ? 5 : 50);
+    usleep(300 + (unsigned)attempts * 769 % 1000);
     return 1;
 }
 
@@ -70,7 +73,7 @@ static int error_wal(SqliteDb *db, int rc, const char *what, Error *e)
                       "or written beside it (%s)",
                       what, db->path, sqlite3_errstr(rc));
     error_hint(e, "run as a user who may write to the database's directory, or while the "
-                  "application has the database open");
+                  "application has the database open; or dump a copy of it and its -wal");
     return r;
 }
 
@@ -180,6 +183,14 @@ static int check_file(const char *path, Error *e)
     if (!S_ISREG(st.st_mode)) {
         int r = error_set(e, EINVAL, "%s is not a regular file", path);
         error_hint(e, "name the database file itself");
+        return r;
+    }
+    /* SQLite itself only says that it can't open the file. */
+    const sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+    if (vfs && strlen(path) + strlen("-journal") >= (size_t)vfs->mxPathname) {
+        int r = error_set(e, ENAMETOOLONG, "the path %s is longer than the %d bytes SQLite takes",
+                          path, vfs->mxPathname);
+        error_hint(e, "bind-mount its directory at a shorter path");
         return r;
     }
     if (access(path, R_OK) < 0) {

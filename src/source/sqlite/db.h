@@ -31,8 +31,8 @@ typedef struct SqliteInfo {
     int64_t application_id;
 } SqliteInfo;
 
-/* Open `path` (absolute, no symlink needed) and read its schema once, so that a file that can't be
- * read is found out here. Waits up to ten seconds for another's exclusive lock.
+/* Open `path` (absolute) and read its schema once, so that a file that can't be read is found out
+ * here. Waits up to ten seconds for another's exclusive lock.
  * -ENOENT, -EACCES, -EISDIR, -EINVAL (no database, or encrypted), -EBUSY (locked), -EBADMSG
  * (damaged), -EROFS (WAL that can't be read without writing beside it), -EINTR. */
 int sqlite_db_open(const char *path, const SourceOptions *options, SqliteDb **ret_db, Error *e);

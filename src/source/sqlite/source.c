@@ -48,8 +48,8 @@ static void note_waiting(const SqliteSource *s, const SqliteInfo *info)
 }
 
 /* <name>.db */
-static int add_pages(SqliteSource *s, const SqliteInfo *info, StoreWriter *writer, DirBuilder *root,
-                     Error *e)
+static int add_pages(SqliteSource *s, const SqliteInfo *info, const SourceRun *run,
+                     DirBuilder *root, Error *e)
 {
     _cleanup_(buf_release) Buf plain = BUF_INIT, name = BUF_INIT;
     _cleanup_(rope_release) Rope rope = ROPE_INIT;
@@ -62,7 +62,9 @@ static int add_pages(SqliteSource *s, const SqliteInfo *info, StoreWriter *write
         return error_oom(e);
     Stream *stream = NULL;
     ObjectId digest;
-    int r = stream_new(writer, rule, &stream, e);
+    int r = stream_new(run->writer, rule, &stream, e);
+    if (r >= 0)
+        r = source_follow(run, stream, (const char *)name.data, e);
     if (r >= 0)
         r = sqlite_pages_copy(s->db, info, stream, s->base.name, e);
     if (r >= 0)
@@ -99,7 +101,7 @@ static int count_rows(SqliteDb *db, const SqliteSchema *schema, SourceResult *re
 }
 
 /* `ret_schemas`: what the manifest says of main/, an empty array when there is none. */
-static int read_schema_and_text(SqliteSource *s, const SqliteInfo *info, StoreWriter *writer,
+static int read_schema_and_text(SqliteSource *s, const SqliteInfo *info, const SourceRun *run,
                                 DirBuilder *root, SourceResult *result, json_t **ret_schemas,
                                 Error *e)
 {
@@ -110,7 +112,7 @@ static int read_schema_and_text(SqliteSource *s, const SqliteInfo *info, StoreWr
     if (r < 0)
         return r;
     r = no_text ? count_rows(s->db, &schema, result, e)
-                : sqlite_text_write(s->db, info, &schema, writer, root, result, &bytes, e);
+                : sqlite_text_write(s->db, info, &schema, run, root, result, &bytes, e);
     if (r < 0)
         return r;
     *ret_schemas = no_text
@@ -153,7 +155,7 @@ static json_t *describe(const SqliteSource *s, const SqliteInfo *info, const Sou
         (json_int_t)info->application_id);
 }
 
-static int read_all(SqliteSource *s, StoreWriter *writer, DirBuilder *root, SourceResult *result,
+static int read_all(SqliteSource *s, const SourceRun *run, DirBuilder *root, SourceResult *result,
                     Error *e)
 {
     SqliteInfo info;
@@ -165,9 +167,9 @@ static int read_all(SqliteSource *s, StoreWriter *writer, DirBuilder *root, Sour
     result->size_bytes = info.page_count * info.page_size;
     result->file_count = 1;
     /* Pages first: they are all that rollback mode needs, and page 1 is fresh in the guard. */
-    r = add_pages(s, &info, writer, root, e);
+    r = add_pages(s, &info, run, root, e);
     if (r >= 0)
-        r = read_schema_and_text(s, &info, writer, root, result, &schemas, e);
+        r = read_schema_and_text(s, &info, run, root, result, &schemas, e);
     if (r >= 0)
         r = dir_builder_finish(root, &result->root, e);
     if (r < 0) {
@@ -188,7 +190,7 @@ static int source_read(Source *source, const SourceRun *run, SourceResult *ret_r
         return r;
     if (dir_builder_new(run->writer, &root) < 0)
         return error_oom(e);
-    r = read_all(s, run->writer, root, &result, e);
+    r = read_all(s, run, root, &result, e);
     dir_builder_free(root);
     /* Whatever comes now, writers need not wait for it. */
     sqlite_db_close(s->db);

@@ -20,7 +20,7 @@ typedef struct Text {
     SqliteDb *db;
     const SqliteInfo *info;
     const SqliteSchema *schema;
-    StoreWriter *writer;
+    const SourceRun *run;
     SourceResult *result;
     RopeBuilder *restore; /* restore.sql so far */
     RopeBuilder *small;   /* for one small file at a time */
@@ -116,14 +116,25 @@ static int add_table_dir(Text *t, const SchemaObject *table, DirBuilder *dir, ui
     return dir_builder_entry(t->tables, &entry, NULL, e);
 }
 
+/* The previous backup's rows of this table. */
+static int follow_previous(Text *t, const char *table, Error *e)
+{
+    _cleanup_(buf_release) Buf path = BUF_INIT;
+    if (buf_add_str(&path, "main/tables/") < 0 ||
+        name_encode(table, strlen(table), NULL, &path, NULL) < 0 ||
+        buf_add_str(&path, "/data.sql") < 0 || !buf_cstr(&path))
+        return error_oom(e);
+    return source_follow(t->run, t->rows, (const char *)path.data, e);
+}
+
 /* Read the table's rows, once for restore.sql and, when `digest` is not NULL, for its data.sql. */
 static int add_rows(Text *t, const SchemaObject *table, Rope *ret_rows, ObjectId *digest,
                     uint64_t *ret_n, Error *e)
 {
     RowsOptions options = {.encoding = t->info->encoding,
                            .bytes_before = t->result->size_bytes + t->bytes};
-    int r = 0;
-    if (digest)
+    int r = follow_previous(t, table->name, e);
+    if (r >= 0 && digest)
         r = stream_hash_extra(t->rows, DATA_BEGIN, strlen(DATA_BEGIN), e);
     if (r >= 0)
         r = sqlite_rows_write(t->db, table, &options, t->rows, ret_n, e);
@@ -164,7 +175,7 @@ static int add_table(Text *t, const SchemaObject *table, Error *e)
     ObjectId digest;
     DirBuilder *dir = NULL;
     uint64_t n = 0;
-    int r = dir_builder_new(t->writer, &dir);
+    int r = dir_builder_new(t->run->writer, &dir);
     if (r < 0)
         return error_oom(e);
     r = restore_statement(t, table->sql, e);
@@ -198,7 +209,7 @@ static int add_virtual_table(Text *t, const SchemaObject *table, Error *e)
     int r = rope_builder_literal(t->restore, b.data, b.len, e);
     if (r < 0)
         return r;
-    if (dir_builder_new(t->writer, &dir) < 0)
+    if (dir_builder_new(t->run->writer, &dir) < 0)
         return error_oom(e);
     r = add_small_file(t, dir, "data.sql", VIRTUAL_DATA, strlen(VIRTUAL_DATA), e);
     if (r >= 0)
@@ -285,7 +296,7 @@ static int add_to_root(Text *t, DirBuilder *root, Error *e)
         r = dir_builder_finish(t->tables, &tables, e);
     if (r < 0)
         return r;
-    if (dir_builder_new(t->writer, &main_dir) < 0)
+    if (dir_builder_new(t->run->writer, &main_dir) < 0)
         return error_oom(e);
     r = dir_builder_dir(main_dir, "tables", &tables, e);
     if (r >= 0)
@@ -298,20 +309,20 @@ static int add_to_root(Text *t, DirBuilder *root, Error *e)
 }
 
 int sqlite_text_write(SqliteDb *db, const SqliteInfo *info, const SqliteSchema *schema,
-                      StoreWriter *writer, DirBuilder *root, SourceResult *result,
+                      const SourceRun *run, DirBuilder *root, SourceResult *result,
                       uint64_t *ret_bytes, Error *e)
 {
     _cleanup_(text_release) Text t = {
         .db = db,
         .info = info,
         .schema = schema,
-        .writer = writer,
+        .run = run,
         .result = result,
     };
-    if (rope_builder_new(writer, &t.restore) < 0 || rope_builder_new(writer, &t.small) < 0 ||
-        dir_builder_new(writer, &t.tables) < 0)
+    if (rope_builder_new(run->writer, &t.restore) < 0 || rope_builder_new(run->writer, &t.small) < 0 ||
+        dir_builder_new(run->writer, &t.tables) < 0)
         return error_oom(e);
-    int r = stream_new(writer, (CutRule){.kind = CUT_ROWS}, &t.rows, e);
+    int r = stream_new(run->writer, (CutRule){.kind = CUT_ROWS}, &t.rows, e);
     if (r >= 0)
         r = add_header(&t, e);
     if (r >= 0)

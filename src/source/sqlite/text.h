@@ -9,5 +9,5 @@
 /* Add restore.sql and main/ to `root`; count tables, rows and files in `result`. `ret_bytes`: what
  * the rows take as text. */
 int sqlite_text_write(SqliteDb *db, const SqliteInfo *info, const SqliteSchema *schema,
-                      StoreWriter *writer, DirBuilder *root, SourceResult *result,
+                      const SourceRun *run, DirBuilder *root, SourceResult *result,
                       uint64_t *ret_bytes, Error *e);

@@ -1,4 +1,5 @@
 /* Every value reads back as it was. */
+#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <sqlite3.h>
@@ -58,6 +59,11 @@ static void test_reals(void **state)
                                     1e15,     1e16,      9007199254740993.0,
                                     1e300,    -2.5e-300, 123456789.123456789,
                                     HUGE_VAL, -HUGE_VAL};
+    /* SQLite reads digits in long double, which valgrind makes a double. */
+    volatile long double next = 1.0L;
+    next += LDBL_EPSILON;
+    if (next == 1.0L)
+        skip();
     sqlite3 *db = open_memory("UTF-8");
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
         check_real(db, values[i]);

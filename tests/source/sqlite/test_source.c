@@ -116,6 +116,41 @@ static void test_odd_paths(void **state)
     }
 }
 
+/* What SQLite can't open for its length alone is said to be too long, not forbidden. */
+static void test_long_path(void **state)
+{
+    Fixture *f = *state;
+    Buf path = BUF_INIT;
+    assert_int_equal(buf_add_str(&path, f->dir), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(buf_addf(&path, "/%0200d", i), 0);
+        assert_int_equal(mkdir(buf_cstr(&path), 0755), 0);
+    }
+    assert_int_equal(buf_add_str(&path, "/x.db"), 0);
+    FILE *file = fopen(buf_cstr(&path), "w");
+    assert_non_null(file);
+    fclose(file);
+    Source *s;
+    assert_int_equal(sqlite_source_new(buf_cstr(&path), &f->options, &s, NULL), 0);
+    assert_int_equal(s->ops->open(s, &f->error), -ENAMETOOLONG);
+    assert_non_null(f->error.hint);
+    s->ops->free(s);
+    buf_release(&path);
+}
+
+/* A file name need not be UTF-8; JSON has to be. */
+static void test_name_that_is_no_utf8(void **state)
+{
+    Fixture *f = *state;
+    fixture_sql(f, "b\xff.db", "CREATE TABLE t(a)");
+    assert_int_equal(fixture_dump(f, "b\xff.db"), 0);
+    Buf copy;
+    fixture_read(f, "b%FF.db", &copy);
+    assert_int_equal(copy.len, 8192);
+    buf_release(&copy);
+    assert_string_equal(json_string_value(json_object_get(f->result.database, "name")), "b%FF");
+}
+
 static void test_names(void **state)
 {
     static const struct {
@@ -150,6 +185,8 @@ int main(void)
         TEST(test_locked_and_cancelled),
         TEST(test_rollback_mode_says_that_writers_wait),
         TEST(test_odd_paths),
+        TEST(test_long_path),
+        TEST(test_name_that_is_no_utf8),
         cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,161 @@
+/* From an object's id to its bytes: find the record, follow its deltas, decode, check. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/store_private.h"
+#include "util/cleanup.h"
+
+StoreCodec *store_take_codec(Store *s)
+{
+    pthread_mutex_lock(&s->codec_lock);
+    StoreCodec *c = s->codecs;
+    if (c)
+        s->codecs = c->next;
+    pthread_mutex_unlock(&s->codec_lock);
+    if (!c && (c = calloc(1, sizeof(*c))) && codec_new(&c->codec) < 0) {
+        free(c);
+        c = NULL;
+    }
+    return c;
+}
+
+void store_put_codec(Store *s, StoreCodec *c)
+{
+    pthread_mutex_lock(&s->codec_lock);
+    c->next = s->codecs;
+    s->codecs = c;
+    pthread_mutex_unlock(&s->codec_lock);
+}
+
+void store_free_codecs(Store *s)
+{
+    while (s->codecs) {
+        StoreCodec *c = s->codecs;
+        s->codecs = c->next;
+        codec_free(c->codec);
+        buf_release(&c->record);
+        for (size_t i = 0; i < DELTA_MAX_DEPTH; i++)
+            buf_release(&c->chain[i]);
+        free(c);
+    }
+}
+
+static int name_damage(Error *e, int r, const ObjectId *id, const Place *p)
+{
+    char object[ID_HEX_SIZE], pack[ID_HEX_SIZE];
+    id_to_hex(id, object);
+    if (!p)
+        return error_set(e, EIO, "object %s is in no pack", object);
+    id_to_hex(&p->pack, pack);
+    error_prefix(e, "object %s in pack %s", object, pack);
+    return r == -EBADMSG || r == -ESTALE || r == -ENOENT ? -EIO : r;
+}
+
+static int read_record(Store *s, const ObjectId *id, const Place *p, Buf *bytes,
+                       PackRecord *ret_record, Error *e)
+{
+    buf_clear(bytes);
+    if (buf_reserve(bytes, p->length) < 0)
+        return error_oom(e);
+    int r = packset_read(s->packs, &p->pack, p->offset, bytes->data, p->length, e);
+    if (r == 0)
+        r = pack_parse_record(bytes->data, p->length, ret_record, e);
+    if (r == 0 && id_compare(&ret_record->entry.id, id) != 0)
+        r = error_set(e, ESTALE, "another object lies there");
+    return r;
+}
+
+/* Read the record of `id` into `bytes`. Where the catalogue is wrong (a prune moved the object, or
+ * it is stale) the packs' own indexes are asked. */
+static int fetch_record(Store *s, const ObjectId *id, Buf *bytes, PackRecord *ret_record,
+                        Place *ret_place, Error *e)
+{
+    Place first, second;
+    int r = store_find(s, id, &first);
+    bool found = r == 0;
+    if (found) {
+        *ret_place = first;
+        r = read_record(s, id, &first, bytes, ret_record, e);
+        if (r == 0 || r == -ENOMEM)
+            return r;
+    }
+    store_overlay_fill(s);
+    if (store_find(s, id, &second) == 0 &&
+        (!found || memcmp(&second, &first, sizeof(first)) != 0)) {
+        *ret_place = second;
+        r = read_record(s, id, &second, bytes, ret_record, e);
+        found = true;
+    }
+    return r < 0 ? name_damage(e, r, id, found ? ret_place : NULL) : 0;
+}
+
+/* Decode `top`: its chain of bases down to one that stands alone, then up again. Depths fall with
+ * every step, so that no crafted pack leads in circles. Only the last object is checked against its
+ * id: it can't come out right from wrong bases. */
+static int decode_chain(Store *s, StoreCodec *c, const PackRecord *top, Object **ret_object,
+                        Error *e)
+{
+    PackRecord records[DELTA_MAX_DEPTH + 1] = {*top};
+    size_t n = 0;
+    while (records[n].entry.encoding == ENCODING_DELTA) {
+        Place place;
+        int r = fetch_record(s, &records[n].base, &c->chain[n], &records[n + 1], &place, e);
+        if (r == 0 && records[n + 1].entry.depth >= records[n].entry.depth)
+            r = error_set(e, EBADMSG, "damaged pack: a delta is not deeper than its base");
+        if (r < 0)
+            return r;
+        n++;
+    }
+    Object *object = NULL;
+    for (size_t i = n + 1; i-- > 0;) {
+        Object *base = object;
+        object = NULL;
+        int r = pack_decompress(c->codec, &records[i], base, &object, e);
+        object_unref(base);
+        if (r < 0)
+            return r;
+    }
+    int r = pack_check_id(&top->entry.id, object, e);
+    if (r < 0) {
+        object_unref(object);
+        return r;
+    }
+    *ret_object = object;
+    return 0;
+}
+
+int store_decode(Store *s, const ObjectId *id, const uint8_t *bytes, size_t len,
+                 Object **ret_object, Error *e)
+{
+    PackRecord record;
+    int r = pack_parse_record(bytes, len, &record, e);
+    if (r == 0 && id_compare(&record.entry.id, id) != 0)
+        r = error_set(e, ESTALE, "another object lies there");
+    if (r < 0)
+        return r;
+    StoreCodec *c = store_take_codec(s);
+    if (!c)
+        return error_oom(e);
+    r = decode_chain(s, c, &record, ret_object, e);
+    store_put_codec(s, c);
+    return r;
+}
+
+int store_get(ObjectSource *source, const ObjectId *id, Object **ret_object, Error *e)
+{
+    Store *s = (Store *)source;
+    PackRecord record;
+    Place place;
+    StoreCodec *c = store_take_codec(s);
+    if (!c)
+        return error_oom(e);
+    int r = fetch_record(s, id, &c->record, &record, &place, e);
+    if (r == 0) {
+        r = decode_chain(s, c, &record, ret_object, e);
+        if (r < 0 && r != -ENOMEM)
+            r = name_damage(e, r, id, &place);
+    }
+    store_put_codec(s, c);
+    return r;
+}

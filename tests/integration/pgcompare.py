@@ -1,0 +1,282 @@
+"""Servers, databases and comparisons for the tests of what a PostgreSQL backup holds."""
+
+import contextlib
+import difflib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import helpers
+
+DATA = pathlib.Path(__file__).resolve().parent / "pgdata"
+
+# Lines that hold a random key or a moment, in scripts and in archive lists.
+KEYED = re.compile(rb"^\\(?:un)?restrict [0-9A-Za-z]+\n", re.M)
+MOMENT = re.compile(rb"^; *(?:Archive created at|Compression:).*\n", re.M)
+
+
+def bare(script):
+    """A script without its random keys."""
+    return KEYED.sub(b"", script)
+
+
+def same(ours, theirs, what):
+    """Fail with the first differences unless both are the same bytes."""
+    if ours == theirs:
+        return
+    diff = difflib.unified_diff(theirs.decode("utf-8", "backslashreplace").split("\n"),
+                                ours.decode("utf-8", "backslashreplace").split("\n"),
+                                "expected", "found", lineterm="", n=2)
+    lines = [line[:300] for _, line in zip(range(60), diff)]
+    raise AssertionError(f"{what} differs ({len(ours)} bytes, expected {len(theirs)}):\n" +
+                         "\n".join(lines))
+
+
+def command(*argv, input=None, exit=0, timeout=300):
+    """Run a program on bytes; its standard output."""
+    feed = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
+    done = subprocess.run([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          env=helpers.clean_env(PGTZ="UTC"), timeout=timeout, **feed)
+    if exit is not None and done.returncode != exit:
+        err = done.stderr.decode(errors="replace")
+        raise AssertionError(f"{' '.join(map(str, argv))}\nexited with {done.returncode}:\n"
+                             f"{err[:6000]}")
+    return done.stdout
+
+
+class Server(helpers.PgServer):
+    """A server with the sample extension, and with tablespaces below its own directory."""
+
+    def __init__(self, bindir):
+        super().__init__()
+        self.bindir = pathlib.Path(bindir)
+        self.tools = self.bindir
+        self.major = int(re.search(r"\) (\d+)", self.version()).group(1))
+
+    def version(self):
+        return command(self.bindir / "postgres", "--version").decode()
+
+    def prepare(self):
+        """Roles and tablespace of the kitchen sink."""
+        space = self.dir / "space"
+        space.mkdir()
+        if os.getuid() == 0:
+            shutil.chown(space, "postgres", "postgres")
+        self.psql("postgres", None, "-v", f"space={space}", "-f", DATA / "kitchen_roles.sql")
+        return self
+
+    def tool(self, name, *args, **kwargs):
+        return command(self.tools / name, *args, **kwargs)
+
+    def dump_bytes(self, db, *args):
+        """pg_dump's bytes without the key."""
+        return bare(self.tool("pg_dump", "-d", self.socket_dsn(db), *args))
+
+    def load(self, db, script):
+        """Run a script, a path or bytes, that must pass."""
+        from_file = {"input": script} if isinstance(script, bytes) else {}
+        where = [] if from_file else ["-f", script]
+        command(self.tools / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d",
+                self.socket_dsn(db), *where, **from_file)
+
+    @contextlib.contextmanager
+    def scratch(self, **options):
+        """An empty database for the block."""
+        name = self.createdb(**options)
+        try:
+            yield name
+        finally:
+            self.drop(name)
+
+    def drop(self, name):
+        """Drop a database, its subscriptions first."""
+        self.psql(name, r"""
+            SET client_min_messages = error;
+            SELECT format('ALTER SUBSCRIPTION %1$I DISABLE; ALTER SUBSCRIPTION %1$I SET '
+                          || '(slot_name = NONE); DROP SUBSCRIPTION %1$I;', subname)
+            FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database
+                                                  WHERE datname = current_database()) \gexec
+            """.replace("; ALTER", ";\nALTER"), "-v", "ON_ERROR_STOP=0", exit=None)
+        self.dropdb(name)
+
+
+def relocated(where, bindir):
+    """A copy of a server's installation below `where` that also has the sample extension. Only the
+    programs that look for their files beside themselves are copied. Its programs' directory."""
+    bindir = pathlib.Path(bindir)
+    if bindir.parts[:3] != ("/", "usr", "lib"):
+        pytest.skip(f"the server in {bindir} does not lie where Debian's does")
+    version = bindir.parent.name
+    new = where / "usr/lib/postgresql" / version / "bin"
+    share = where / "usr/share/postgresql" / version
+    new.mkdir(parents=True)
+    (share / "extension").mkdir(parents=True)
+    for program in ("postgres", "initdb", "pg_ctl"):
+        shutil.copy2(bindir / program, new)
+    for program in bindir.iterdir():
+        if not (new / program.name).exists():
+            (new / program.name).symlink_to(program)
+    (new.parent / "lib").symlink_to(bindir.parent / "lib")
+    old_share = pathlib.Path("/usr/share/postgresql") / version
+    for old, to in ((old_share, share), (old_share / "extension", share / "extension")):
+        for entry in old.iterdir():
+            if entry.name != "extension":
+                (to / entry.name).symlink_to(entry)
+    add_extension(share / "extension")
+    return new
+
+
+def add_extension(directory):
+    for name in ("bakfs_sample.control", "bakfs_sample--1.0.sql"):
+        shutil.copy(DATA / name, directory)
+
+
+def kitchen_sink(server):
+    """The database with every kind of object; its name."""
+    name = server.createdb()
+    server.psql(name, None, "-v", f"version={server.major}", "-f", DATA / "kitchen_sink.sql")
+    return name
+
+
+def first_difference(a, b):
+    at = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+    return f"at byte {at}: {a[at - 60:at + 60]!r} and {b[at - 60:at + 60]!r}"
+
+
+class Backup:
+    """One backup of one database, mounted; `path` is its directory."""
+
+    def __init__(self, server, db, path):
+        self.server = server
+        self.db = db
+        self.path = path
+
+    def read(self, name):
+        return (self.path / name).read_bytes()
+
+    def check_scripts(self):
+        """The three whole-database scripts are pg_dump's."""
+        for name, args in (("restore.sql", ()), ("schema.sql", ("--schema-only",)),
+                           ("data.sql", ("--data-only",))):
+            same(bare(self.read(name)), self.server.dump_bytes(self.db, *args), name)
+
+    def check_restored(self, restore, options=None):
+        """What `restore(database)` puts into an empty database, dumped again, is the source's
+        dump. Where pg_dump's own script does not come back the same, it is what that gives."""
+        source = self.server.dump_bytes(self.db)
+        with self.server.scratch(**(options or {})) as ours:
+            restore(ours)
+            found = self.server.dump_bytes(ours)
+        if found != source:
+            with self.server.scratch(**(options or {})) as control:
+                self.server.load(control, self.server.dump_bytes(self.db))
+                source = self.server.dump_bytes(control)
+        same(found, source, "the restored database's dump")
+
+    def check_script_restores(self, **options):
+        self.check_restored(lambda db: self.server.load(db, self.path / "restore.sql"), options)
+
+    def check_schema_and_data_restore(self, **options):
+        """schema.sql and data.sql one after the other, with triggers and keys set aside."""
+
+        def restore(db):
+            self.server.load(db, self.path / "schema.sql")
+            self.server.load(db, b"SET session_replication_role = replica;\n" +
+                             self.read("data.sql"))
+
+        self.check_restored(restore, options)
+
+    # Archives.
+
+    def archive(self):
+        return self.path / "database.dump"
+
+    def their_archive(self, *args, where):
+        path = pathlib.Path(where) / "theirs.dump"
+        self.server.tool("pg_dump", "-Fc", "-Z0", "-f", path, "-d", self.server.socket_dsn(self.db),
+                         *args)
+        return path
+
+    def check_archive(self, where):
+        """pg_restore prints and lists the same of our archive and of pg_dump's."""
+        theirs = self.their_archive(where=where)
+        for args in ([], ["-C"], ["--section=pre-data"], ["--section=data"],
+                     ["--section=post-data"], ["--schema-only"], ["--data-only"], ["--no-owner"],
+                     ["--clean", "--if-exists"]):
+            self.same_restore(args, theirs)
+        self.same_list(self.archive(), theirs)
+        piped = self.server.tool("pg_restore", "-f", "-", input=self.read("database.dump"))
+        same(bare(piped), bare(self.server.tool("pg_restore", "-f", "-", theirs)),
+             "pg_restore of the archive from a pipe")
+
+    def same_restore(self, args, theirs, ours=None):
+        found, expected = (bare(self.server.tool("pg_restore", "-f", "-", *args, archive))
+                           for archive in (ours or self.archive(), theirs))
+        same(found, expected, f"pg_restore {' '.join(args)}")
+
+    def same_list(self, ours, theirs):
+        found, expected = (MOMENT.sub(b"", self.server.tool("pg_restore", "-l", archive))
+                           for archive in (ours, theirs))
+        same(found, expected, "pg_restore -l")
+
+    def check_archive_restores(self, *args, **options):
+        """pg_restore of database.dump into an empty database."""
+
+        def restore(db):
+            self.server.tool("pg_restore", "--exit-on-error", "-d", self.server.socket_dsn(db),
+                             *args, self.archive())
+
+        self.check_restored(restore, options)
+
+    def check_archive_creates(self, name_in_archive=None):
+        """pg_restore -C makes the database with its settings anew, on a server where it was
+        dropped."""
+        name = name_in_archive or self.db
+        before = self.server.dump_bytes(self.db, "-C")
+        self.server.drop(name)
+        self.server.tool("pg_restore", "--exit-on-error", "-C", "-d",
+                         self.server.socket_dsn("postgres"), self.archive())
+        same(self.server.dump_bytes(name, "-C"), before, "the database made by pg_restore -C")
+
+    def schemas(self):
+        """Directories of schemas, by the schema's name in the database."""
+        import json
+        doc = json.loads(self.read("backup.json"))
+        database = (doc.get("databases") or [doc.get("database")])[0]
+        return {s["name"]: self.path / s.get("path", s["name"])
+                for s in database["schemas"]}
+
+    def schema_archive(self, directory):
+        (found,) = [p for p in directory.iterdir() if p.name.endswith(".dump")]
+        assert re.search(r"_schema_\d{8}_\d{6}\.dump$", found.name), found.name
+        return found
+
+    # Single tables.
+
+    def tables(self):
+        """(schema, table) of every relation in the database that keeps rows of its own."""
+        rows = self.server.psql(self.db, """
+            SELECT json_build_array(nspname, relname, c.oid, relkind) FROM pg_class c
+            JOIN pg_namespace n ON n.oid = relnamespace
+            WHERE relkind IN ('r', 'p') AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+              AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
+                              AND objid = c.oid AND deptype = 'e')
+            ORDER BY 1""" .replace("ORDER BY 1", "ORDER BY nspname, relname"))
+        import json
+        return [tuple(json.loads(line)) for line in rows.split("\n") if line]
+
+
+def dump_and_mount(server, store, mount, db, *args):
+    """A context: back `db` up into `store` and mount it; yields a Backup."""
+
+    @contextlib.contextmanager
+    def enter():
+        store.dump("--pg-bindir", server.tools, "-q", *args, server.socket_dsn(db), timeout=600)
+        with mount(store) as point:
+            yield Backup(server, db, point.latest())
+
+    return enter()

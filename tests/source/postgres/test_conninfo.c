@@ -1,0 +1,152 @@
+#include "source/postgres/conninfo.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "util/cleanup.h"
+
+static int clear_env(void **state)
+{
+    static const char *const names[] = {"PGHOST",     "PGPORT",    "PGUSER",    "PGDATABASE",
+                                        "PGPASSWORD", "PGSERVICE", "PGSSLMODE", "PGOPTIONS"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        unsetenv(names[i]);
+    return 0;
+}
+
+/* What is shown of a connection string, and the database's name. */
+static void test_masked(void **state)
+{
+    static const struct {
+        const char *spec, *masked, *dbname;
+    } cases[] = {
+        {"postgresql://u:s3cret@db.example.com/shop", "postgresql://u:***@db.example.com/shop",
+         "shop"},
+        {"postgres://u@db.example.com:6000/shop?sslpassword=s3cret",
+         "postgresql://u@db.example.com:6000/shop", "shop"},
+        {"host=db.example.com user=u password='s3c ret' dbname=shop",
+         "postgresql://u:***@db.example.com/shop", "shop"},
+        {"postgresql:///shop?host=/run/pg&user=u&password=s3cret",
+         "postgresql://u:***@/shop?host=/run/pg", "shop"},
+        {"host=h user=u%40", "postgresql://u%2540@h/u%2540", "u%40"},
+        {"postgresql://u%40x:s3cret@h/a%20b", "postgresql://u%40x:***@h/a%20b", "a b"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        _cleanup_(conninfo_release) ConnInfo ci = {0};
+        Error e = ERROR_INIT;
+        assert_int_equal(conninfo_parse(cases[i].spec, &ci, &e), 0);
+        assert_string_equal(ci.masked, cases[i].masked);
+        assert_string_equal(ci.dbname, cases[i].dbname);
+    }
+}
+
+/* Passwords with characters that should have been escaped must not end up in anything shown. */
+static void test_malformed(void **state)
+{
+    static const char *const specs[] = {
+        "postgresql://u:s3c@ret@h/shop",
+        "postgresql://u:s3c/ret@h/shop",
+        "postgresql://u:12/s3cret@h/shop",
+        "postgresql://u:s3cret:x@h:y/shop",
+        "postgresql://u:s3c%zzret@h/shop",
+        "host=h s3cret=1",
+        "host=h port=s3cret",
+    };
+    for (size_t i = 0; i < sizeof(specs) / sizeof(specs[0]); i++) {
+        ConnInfo ci = {0};
+        Error e = ERROR_INIT;
+        assert_int_equal(conninfo_parse(specs[i], &ci, &e), -EINVAL);
+        assert_int_equal(e.exit_code, BK_EXIT_USAGE);
+        assert_non_null(e.hint);
+        assert_null(strstr(e.message, "ret"));
+        assert_null(strstr(e.hint, "s3c"));
+        error_release(&e);
+    }
+}
+
+static void test_environment(void **state)
+{
+    _cleanup_(conninfo_release) ConnInfo ci = {0};
+    Error e = ERROR_INIT;
+    setenv("PGHOST", "envhost", 1);
+    setenv("PGDATABASE", "envdb", 1);
+    setenv("PGUSER", "envuser", 1);
+    assert_int_equal(conninfo_parse(NULL, &ci, &e), 0);
+    assert_string_equal(ci.masked, "postgresql://envuser@envhost/envdb");
+    clear_env(state);
+}
+
+static const char *lookup(char **env, const char *name)
+{
+    for (; *env; env++)
+        if (strncmp(*env, name, strlen(name)) == 0 && (*env)[strlen(name)] == '=')
+            return *env + strlen(name) + 1;
+    return NULL;
+}
+
+/* Children get the password by variable, what has no variable by keyword, and never both. */
+static void test_child_env(void **state)
+{
+    _cleanup_(conninfo_release) ConnInfo ci = {0};
+    _cleanup_(buf_release) Buf keywords = BUF_INIT;
+    Error e = ERROR_INIT;
+    char **env = NULL;
+    setenv("PGAPPNAME", "leaks", 1);
+    assert_int_equal(conninfo_parse("host=h port=6000 user=u password=s3cret dbname='a\\'b'"
+                                    " keepalives=0 options='-c x=1'",
+                                    &ci, &e),
+                     0);
+    assert_int_equal(conninfo_env(&ci, "-c y=2", &env, &e), 0);
+    assert_string_equal(lookup(env, "PGHOST"), "h");
+    assert_string_equal(lookup(env, "PGPORT"), "6000");
+    assert_string_equal(lookup(env, "PGUSER"), "u");
+    assert_string_equal(lookup(env, "PGPASSWORD"), "s3cret");
+    assert_string_equal(lookup(env, "PGDATABASE"), "a'b");
+    assert_string_equal(lookup(env, "PGOPTIONS"), "-c x=1 -c y=2");
+    assert_string_equal(lookup(env, "PGTZ"), "UTC");
+    assert_non_null(lookup(env, "PATH"));
+    conninfo_env_free(env);
+    assert_int_equal(conninfo_keywords(&ci, true, &keywords, &e), 0);
+    assert_string_equal(buf_cstr(&keywords), "dbname='a\\'b' keepalives='0'");
+    unsetenv("PGAPPNAME");
+}
+
+static void test_poolers(void **state)
+{
+    static const struct {
+        const char *spec, *hint; /* NULL: not refused */
+    } cases[] = {
+        {"postgresql://u@aws-0-eu.pooler.supabase.com:6543/x", "port 5432"},
+        {"postgresql://u@aws-0-eu.pooler.supabase.com:5432/x", NULL},
+        {"postgresql://u@ep-a-1-pooler.eu.aws.neon.tech/x", "ep-a-1.eu.aws.neon.tech"},
+        {"postgresql://u@ep-a-1.eu.aws.neon.tech/x", NULL},
+        {"postgresql://u@db.example.com:6543/x", NULL},
+        {"host=a,b.pooler.supabase.com port=5432,6543 dbname=x", "port 5432"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        _cleanup_(conninfo_release) ConnInfo ci = {0};
+        Error e = ERROR_INIT;
+        assert_int_equal(conninfo_parse(cases[i].spec, &ci, &e), 0);
+        int r = conninfo_check_pooler(&ci, &e);
+        assert_int_equal(r, cases[i].hint ? -EOPNOTSUPP : 0);
+        if (r < 0)
+            assert_non_null(strstr(e.hint, cases[i].hint));
+        error_release(&e);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_masked),      cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_environment), cmocka_unit_test(test_child_env),
+        cmocka_unit_test(test_poolers),
+    };
+    return cmocka_run_group_tests(tests, clear_env, NULL);
+}
