@@ -40,6 +40,11 @@ static bool is_news(Fs *fs, const char *message)
     return news;
 }
 
+bool fs_failed(Fs *fs)
+{
+    return atomic_exchange(&fs->failed, false);
+}
+
 void fs_log_error(Fs *fs, const char *doing, const Error *e)
 {
     const char *message = e->message ? e->message : "out of memory";
@@ -103,6 +108,7 @@ int fs_failure(Fs *fs, const LayoutBackup *backup, uint32_t index, int r, const 
     default:
         break;
     }
+    atomic_store(&fs->failed, true);
     const char *message = e->message ? e->message : strerror(-r);
     if (is_news(fs, message)) {
         _cleanup_free_ char *path = backup ? path_of(fs, backup, index) : NULL;

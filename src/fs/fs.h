@@ -33,6 +33,9 @@ const struct fuse_lowlevel_ops *fs_operations(void);
 /* Whether the store says that its backups changed. */
 bool fs_changed(Fs *fs);
 
+/* Whether a read of the store failed since this was asked last. */
+bool fs_failed(Fs *fs);
+
 /* Read the list of backups anew and tell the kernel what became of it. From one thread that serves
  * no requests: the kernel may wait for the answer to one. */
 int fs_rescan(Fs *fs, struct fuse_session *session, Error *e);

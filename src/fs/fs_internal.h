@@ -2,6 +2,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "fs/cache.h"
@@ -23,6 +24,7 @@ struct Fs {
     ObjectSource *objects; /* the cache's */
     uid_t uid;
     gid_t gid;
+    atomic_bool failed;   /* a read failed since fs_failed was asked */
     pthread_mutex_t lock; /* guards what follows; nothing that waits is called with it held */
     Layout *layout;
     struct OpenFile *files; /* open ones: the kernel does not release all before the end */

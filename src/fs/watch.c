@@ -12,6 +12,7 @@
 #include "fs/mountpoint.h"
 
 #define INTERVAL_NS 250000000L /* a new backup shows within a second: look four times in one */
+#define RETRY       20         /* intervals; after a failed read, in case packs were away */
 
 struct Watch {
     WatchOptions o;
@@ -92,9 +93,19 @@ static void take_signal(Watch *w, int signal_number)
     unmount(w);
 }
 
+static bool is_time_to_rescan(Watch *w, unsigned *since)
+{
+    if (fs_changed(w->o.fs) || (++*since >= RETRY && fs_failed(w->o.fs))) {
+        *since = 0;
+        return true;
+    }
+    return false;
+}
+
 static void *watch_thread(void *arg)
 {
     Watch *w = arg;
+    unsigned since = 0; /* intervals since the last look */
     const struct timespec interval = {.tv_nsec = INTERVAL_NS};
     sigset_t set;
     watched_signals(&set);
@@ -106,7 +117,7 @@ static void *watch_thread(void *arg)
             take_signal(w, signal_number);
         else if (fuse_session_exited(w->o.session))
             pthread_kill(w->looper, SIGUSR1); /* in case it was not waiting the first time */
-        else if (fs_changed(w->o.fs))
+        else if (is_time_to_rescan(w, &since))
             rescan(w);
     }
     return NULL;

@@ -35,7 +35,7 @@ def three(store, shop):
     dump_at(store, shop, "2026-01-15T14:30:45Z", "--collection", "prod/shop")
     dump_at(store, shop, "2026-01-16T14:30:45Z", "--collection", "test/shop")
     dump_at(store, shop, "2026-01-17T00:00:00Z", "--collection", "prod/shop", "--tag", "why=demo",
-            "--kind", "daily", "--description", "nightly")
+            "--environment", "staging")
     return store
 
 
@@ -93,7 +93,7 @@ def test_list_has_the_api_fields(three):
     assert [b["timestamp"] for b in doc["backups"]] == sorted(
         (b["timestamp"] for b in doc["backups"]), reverse=True)
     assert (newest["latest"], other["latest"], oldest["latest"]) == (True, True, False)
-    assert newest["metadata"]["why"] == "demo" and newest["kind"] == "daily"
+    assert newest["metadata"]["why"] == "demo"
     assert newest["latest_name"] == "latest_2026-01-17T00-00-00Z"
 
 
@@ -143,7 +143,7 @@ def test_wrong_usage(build, store, args):
 def test_list_table(three):
     lines = three.admin("list").stdout.splitlines()
     assert len(lines) == 4 and lines[0].split()[0] == "ID"
-    assert "prod/shop" in lines[1] and "latest" in lines[1] and "daily" in lines[1]
+    assert "prod/shop" in lines[1] and "latest" in lines[1]
     assert "2026-01-17T00:00:00Z" in lines[1]
     assert "latest" not in lines[3]
     three.verify("--quiet")
@@ -165,7 +165,7 @@ def test_show(three):
     assert {k: doc[k] for k in manifest} == manifest
     assert {k: doc[k] for k in API} == {k: newest[k] for k in API}
     text = three.admin("show", newest["backup_id"]).stdout
-    for part in (newest["backup_id"], newest["archive_name"], "prod/shop", "why=demo", "nightly",
+    for part in (newest["backup_id"], newest["archive_name"], "prod/shop", "why=demo", "staging",
                  "latest", "not verified yet", "800 rows"):
         assert part in text
 

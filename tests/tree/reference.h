@@ -38,8 +38,8 @@ static inline void check_rope(ObjectSource *s, const Rope *rope, const Buf *expe
     if (expected->len == 0)
         return;
     check_range(s, rope, expected, expected->len - 1, 10);
-    for (int i = 0; i < 300; i++) {
-        size_t max = i % 3 == 0 ? 100 : i % 3 == 1 ? 70000 : 1 << 20;
+    for (int i = 0; i < 90; i++) {
+        size_t max = i % 3 == 0 ? 100 : i % 3 == 1 ? 20000 : 200000;
         uint64_t at = test_random(&random) % expected->len;
         check_range(s, rope, expected, at, (size_t)(test_random(&random) % max));
     }

@@ -96,8 +96,14 @@ CREATE AGGREGATE app.total(integer) (SFUNC = int4_sum, STYPE = bigint, INITCOND 
 CREATE AGGREGATE app.median(float8 ORDER BY float8) (SFUNC = ordered_set_transition,
     STYPE = internal, FINALFUNC = percentile_cont_float8_final);
 COMMENT ON AGGREGATE app.total(integer) IS 'sum';
-CREATE TRUSTED LANGUAGE pl_copy HANDLER plpgsql_call_handler INLINE plpgsql_inline_handler
-    VALIDATOR plpgsql_validator;
+CREATE FUNCTION app.pl_handler() RETURNS language_handler LANGUAGE c
+    AS '$libdir/plpgsql', 'plpgsql_call_handler';
+CREATE FUNCTION app.pl_inline(internal) RETURNS void LANGUAGE c
+    AS '$libdir/plpgsql', 'plpgsql_inline_handler';
+CREATE FUNCTION app.pl_validator(oid) RETURNS void LANGUAGE c
+    AS '$libdir/plpgsql', 'plpgsql_validator';
+CREATE TRUSTED LANGUAGE pl_copy HANDLER app.pl_handler INLINE app.pl_inline
+    VALIDATOR app.pl_validator;
 COMMENT ON LANGUAGE pl_copy IS 'a language';
 REVOKE ALL ON LANGUAGE pl_copy FROM PUBLIC;
 GRANT USAGE ON LANGUAGE pl_copy TO ks_owner;
@@ -222,7 +228,6 @@ GRANT SELECT (id, name), UPDATE (name) ON app.customer TO ks_reader;
 SET ROLE ks_writer;
 GRANT SELECT ON app.customer TO "ks Quoted""Role";
 RESET ROLE;
-REVOKE ALL ON app.customer FROM ks_owner;
 
 CREATE TABLE app.orders (
     id integer PRIMARY KEY,
@@ -262,7 +267,7 @@ INSERT INTO app.typed VALUES (1, 'x', 'sad');
 CREATE TABLE app.in_heap_too (a integer) USING heap_too;
 INSERT INTO app.in_heap_too VALUES (42);
 CREATE TABLE app.after_heap_too (a integer) USING heap;
-CREATE TABLE app.like_it (LIKE app.customer INCLUDING ALL EXCLUDING STATISTICS);
+CREATE TABLE app.like_it (LIKE app.customer INCLUDING ALL EXCLUDING STATISTICS EXCLUDING IDENTITY);
 CREATE TABLE "Mixed Case"."Table ""T"" One" ("Col 1" integer PRIMARY KEY, "select" text);
 INSERT INTO "Mixed Case"."Table ""T"" One" VALUES (1, 'x');
 
@@ -363,7 +368,7 @@ CREATE VIEW app.v AS SELECT id, name, age FROM app.customer WHERE age > 5;
 CREATE VIEW app.v_local AS SELECT * FROM app.v WHERE id > 20 WITH LOCAL CHECK OPTION;
 CREATE VIEW app.v_cascaded AS SELECT * FROM app.v WHERE id > 20 WITH CASCADED CHECK OPTION;
 CREATE VIEW app.v_barrier WITH (security_barrier, security_invoker) AS SELECT * FROM app.v;
-CREATE RECURSIVE VIEW app.v_recursive (n) AS VALUES (1) UNION ALL SELECT n + 1 FROM app.v_recursive WHERE n < 5;
+CREATE RECURSIVE VIEW app.v_recursive (n) AS VALUES (1) UNION ALL SELECT n + 1 FROM v_recursive WHERE n < 5;
 CREATE VIEW app.v_no_columns AS SELECT;
 CREATE VIEW app.v_defaults AS SELECT a, b FROM app.no_rows;
 ALTER VIEW app.v_defaults ALTER a SET DEFAULT 5;
@@ -412,7 +417,7 @@ ALTER TABLE app.customer ENABLE ALWAYS TRIGGER always_;
 ALTER TABLE parts.measure_2021 DISABLE TRIGGER on_parts;
 COMMENT ON TRIGGER enabled ON app.customer IS 'a trigger';
 CREATE FUNCTION app.etg() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
-CREATE EVENT TRIGGER ev_start ON ddl_command_start WHEN TAG IN ('DROP TABLE', 'CREATE ROLE')
+CREATE EVENT TRIGGER ev_start ON ddl_command_start WHEN TAG IN ('DROP TABLE', 'ALTER TABLE')
     EXECUTE FUNCTION app.etg();
 CREATE EVENT TRIGGER ev_off ON sql_drop EXECUTE FUNCTION app.etg();
 ALTER EVENT TRIGGER ev_off DISABLE;
@@ -452,11 +457,14 @@ GRANT USAGE ON FOREIGN SERVER remote TO ks_reader;
 GRANT USAGE ON FOREIGN DATA WRAPPER own_fdw TO ks_owner WITH GRANT OPTION;
 ALTER SERVER files OWNER TO ks_owner_super;
 
+REVOKE ALL ON app.customer FROM ks_owner;
+
 -- Publications and subscriptions.
 CREATE PUBLICATION pub_all FOR ALL TABLES WITH (publish = 'insert, truncate');
 CREATE PUBLICATION pub_some FOR TABLE app.egg, ONLY app.parent,
-    TABLE app.customer (id, name, email), app.orders WHERE (id > 10),
-    TABLES IN SCHEMA "Mixed Case", parts WITH (publish_via_partition_root = true);
+    TABLE app.customer (id, name, email), app.orders WHERE (id > 10)
+    WITH (publish_via_partition_root = true);
+CREATE PUBLICATION pub_schemas FOR TABLES IN SCHEMA "Mixed Case", parts, TABLE app.hen;
 CREATE PUBLICATION pub_empty;
 ALTER PUBLICATION pub_empty OWNER TO ks_owner_super;
 COMMENT ON PUBLICATION pub_some IS 'some';
@@ -500,7 +508,6 @@ ALTER DATABASE :"db" SET xmloption = 'document';
 ALTER DATABASE :"db" SET default_tablespace = 'ks_space';
 ALTER DATABASE :"db" SET statement_timeout = '5min';
 ALTER DATABASE :"db" SET lock_timeout = '1min';
-ALTER DATABASE :"db" SET standard_conforming_strings = off;
 ALTER DATABASE :"db" SET default_transaction_read_only = off;
 ALTER ROLE ks_reader IN DATABASE :"db" SET statement_timeout = '7s';
 COMMENT ON DATABASE :"db" IS E'the kitchen sink''s \\ database';
