@@ -154,3 +154,54 @@ static inline void fixture_backup(Fixture *f, size_t rows_bytes, uint64_t seed,
     free(data);
     fixture_commit(f, "test/shop", &root, false, ret_info);
 }
+
+/* A backup of one file, c, whose chunks are deltas of the newest backup's where that pays. */
+static inline void fixture_follow(Fixture *f, const uint8_t *data, size_t len, BackupInfo *ret_info)
+{
+    Error error = ERROR_INIT;
+    Stream *s = NULL;
+    Rope rope = ROPE_INIT;
+    DirBuilder *b = NULL;
+    Dir root;
+    DirEntry before = {0};
+    const uint8_t *node = NULL;
+    size_t node_len = 0;
+    Object *holder = NULL;
+    ObjectSource *objects = store_objects(f->store);
+    BackupList *l = store_backups(f->store);
+    assert_ok(stream_new(f->writer, (CutRule){.kind = CUT_ROWS}, &s, &error));
+    if (l->n) {
+        assert_ok(dir_resolve(objects, &l->items[l->n - 1].root, "c", &before, &error));
+        assert_ok(dir_entry_rope(objects, &before, &node, &node_len, &holder, &error));
+        assert_ok(stream_follow(s, objects, node, node_len, &error));
+    }
+    assert_ok(stream_write(s, data, len, &error));
+    assert_ok(stream_finish(s, &rope, NULL, &error));
+    assert_int_equal(dir_builder_new(f->writer, &b), 0);
+    assert_ok(dir_builder_file(b, "c", 0444, &rope, NULL, &error));
+    assert_ok(dir_builder_finish(b, &root, &error));
+    dir_builder_free(b);
+    rope_release(&rope);
+    stream_free(s);
+    object_unref(holder);
+    dir_entry_release(&before);
+    backup_list_unref(l);
+    fixture_commit(f, "test/shop", &root, false, ret_info);
+}
+
+/* `days` backups of 1 MiB of rows, some bytes of which change every day. The writer has ended. */
+static inline void fixture_days(Fixture *f, int days)
+{
+    size_t size = 1 << 20;
+    uint8_t *data = malloc(size);
+    assert_non_null(data);
+    size = test_fill_rows(data, size, 1, 1);
+    for (int day = 0; day < days; day++) {
+        if (!f->writer)
+            fixture_begin(f);
+        for (size_t at = (size_t)day * 10; at < size; at += 40000)
+            data[at] = (uint8_t)('A' + day);
+        fixture_follow(f, data, size, NULL);
+    }
+    free(data);
+}

@@ -164,10 +164,7 @@ static void end_load(Shard *s, Entry *entry, int r, Object *object, Error *error
 {
     entry->loading = false;
     if (r < 0) {
-        if (r == -ENOENT)
-            error->errnum = ESTALE;
-        else if (error->errnum == 0)
-            error->errnum = -r;
+        error->errnum = r == -ENOENT ? ESTALE : -r; /* the source's word, not its error's, counts */
         error_move(&entry->error, error);
         table_remove(s, entry);
         s->stats.failures++;

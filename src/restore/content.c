@@ -64,7 +64,7 @@ static int not_found(const RestoreOptions *o, const json_t *databases, const cha
         return -ENOENT;
     }
     if (n == 0) {
-        error_set(e, EINVAL, "the backup holds no %s database", type);
+        error_set(e, EINVAL, "the backup holds no %s database", type ? type : "such");
         error_hint(e, "it holds %s; choose --to accordingly", all && *all ? all : "none");
         return -EINVAL;
     }
@@ -80,7 +80,7 @@ static int choose_database(Content *c, const char *type, Error *e)
     const json_t *databases = json_object_get(c->manifest->doc, "databases");
     size_t i, n = 0;
     json_t *d;
-    if (!type && !o->database)
+    if (!type && !o->database && !o->n_schemas && !o->n_tables)
         return 0;
     for (int by_path = 1; by_path >= 0 && n != 1; by_path--) {
         n = 0;

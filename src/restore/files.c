@@ -1,6 +1,7 @@
 /* file:DIR: a backup's tree as plain files. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +10,8 @@
 
 #include "restore/select.h"
 #include "restore/targets.h"
-#include "source/postgres/try.h"
 #include "restore/tree_remove.h"
+#include "source/postgres/try.h"
 #include "util/cleanup.h"
 #include "util/io.h"
 
@@ -24,7 +25,6 @@ typedef struct Files {
     Buf path;         /* below the target, zero-terminated, for messages and selection */
     char **wanted;    /* paths of the directories selected; NULL-terminated; NULL: everything */
     int dir;          /* being filled */
-    DirRef ref;
     int depth;
 } Files;
 
@@ -183,59 +183,88 @@ static int write_tree(Files *f, const char *dir)
     f->dir = fd;
     TRY(dir_list(f->c->objects, &root, 0, write_entry, f, f->e));
     TRY(set_times(f, fd, NULL, NULL));
-    return fsync(fd) < 0 && errno != EINVAL ? error_errno(f->e, errno, "can't sync %s", dir) : 0;
+    return syncfs(fd) < 0 ? error_errno(f->e, errno, "can't sync %s", dir) : 0;
 }
 
-/* Paths of the tables or schemas chosen. */
+static void add_counts(RestoreResult *result, const ContentTable *t)
+{
+    result->tables++;
+    result->rows += t->rows;
+}
+
+/* The path of a schema's directory; the manifest keeps it beside the name. */
+static char *schema_path(const Content *c, const char *schema)
+{
+    size_t i;
+    json_t *s;
+    json_array_foreach(json_object_get(c->database, "schemas"), i, s)
+    {
+        const char *path = json_string_value(json_object_get(s, "path"));
+        const char *name = json_string_value(json_object_get(s, "name"));
+        if (path && name && strcmp(name, schema) == 0)
+            return strdup(path);
+    }
+    return NULL;
+}
+
+static void free_paths(char ***paths)
+{
+    for (char **p = *paths; p && *p; p++)
+        free(*p);
+    free(*paths);
+}
+
+/* Paths of the tables or schemas chosen; NULL for everything. Counts what they hold. */
 static int choose(Content *c, char ***ret_paths, RestoreResult *result, Error *e)
 {
     const RestoreOptions *o = c->options;
-    _cleanup_free_ size_t *tables = NULL;
     if (!o->n_tables && !o->n_schemas) {
-        for (size_t i = 0; i < c->n_tables; i++)
-            result->rows += c->tables[i].rows;
-        result->tables = c->n_tables;
+        json_t *of = c->database ? c->database : c->manifest->doc;
+        result->tables = (uint64_t)json_integer_value(json_object_get(of, "table_count"));
+        result->rows = (uint64_t)json_integer_value(json_object_get(of, "record_count"));
         return 0;
     }
+    _cleanup_free_ size_t *tables = NULL;
+    _cleanup_(free_paths) char **paths = calloc(o->n_tables + o->n_schemas + 1, sizeof(*paths));
+    if (!paths)
+        return error_oom(e);
+    TRY(content_tables(c, e));
     TRY(select_tables(c, &tables, e));
     TRY(select_schemas(c, e));
     size_t n = 0;
-    char **paths = calloc(o->n_tables + o->n_schemas + 1, sizeof(*paths));
-    for (size_t i = 0; paths && i < o->n_tables; i++)
-        paths[n++] = strdup(c->tables[tables[i]].path);
-    for (size_t i = 0; i < c->n_tables && paths; i++) {
-        result->tables += o->n_schemas ? select_has_schema(o, c->tables[i].schema) : 0;
-        result->rows +=
-            o->n_schemas && select_has_schema(o, c->tables[i].schema) ? c->tables[i].rows : 0;
+    for (size_t i = 0; i < o->n_tables; i++) {
+        add_counts(result, &c->tables[tables[i]]);
+        if (!(paths[n++] = strdup(c->tables[tables[i]].path)))
+            return error_oom(e);
     }
-    for (size_t i = 0; i < o->n_tables && paths; i++)
-        result->rows += c->tables[tables[i]].rows;
-    result->tables += o->n_tables;
-    for (size_t i = 0; i < o->n_schemas && paths; i++) {
-        const json_t *schemas = json_object_get(c->database, "schemas");
-        size_t k;
-        json_t *s;
-        json_array_foreach(schemas, k, s)
-        {
-            const char *path = json_string_value(json_object_get(s, "path"));
-            const char *name = json_string_value(json_object_get(s, "name"));
-            if (path && name && strcmp(name, o->schemas[i]) == 0)
-                paths[n++] = strdup(path);
-        }
-    }
-    *ret_paths = paths;
-    return paths ? 0 : error_oom(e);
+    for (size_t i = 0; i < o->n_schemas; i++)
+        if (!(paths[n++] = schema_path(c, o->schemas[i])))
+            return error_oom(e);
+    for (size_t i = 0; i < c->n_tables; i++)
+        if (select_has_schema(o, c->tables[i].schema))
+            add_counts(result, &c->tables[i]);
+    *ret_paths = TAKE_PTR(paths);
+    return 0;
 }
 
-/* 1: it is there and holds something; 0: it is there and empty; -ENOENT. */
-static int look_at(const char *dir, Error *e)
+typedef enum State { NOT_THERE, EMPTY, FILLED } State;
+
+static int look_at(const char *dir, State *ret_state, Error *e)
 {
     struct stat st;
-    if (stat(dir, &st) < 0)
-        return errno == ENOENT ? -ENOENT : error_errno(e, errno, "can't look at %s", dir);
-    if (!S_ISDIR(st.st_mode))
-        return error_set(e, ENOTDIR, "%s is no directory", dir);
-    return tree_is_empty(dir, e) ? 0 : 1;
+    if (lstat(dir, &st) < 0) {
+        if (errno != ENOENT)
+            return error_errno(e, errno, "can't look at %s", dir);
+        *ret_state = NOT_THERE;
+        return 0;
+    }
+    if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode)) {
+        error_set(e, ENOTDIR, "%s is there and is no directory", dir);
+        error_hint(e, "name a directory that is empty or does not exist yet");
+        return -ENOTDIR;
+    }
+    *ret_state = tree_is_empty(dir) ? EMPTY : FILLED;
+    return 0;
 }
 
 /* Into a new directory beside the target, which then takes its place at once. */
@@ -250,9 +279,9 @@ static int write_new(Files *f, const char *dir)
     mode_t mask = umask(0);
     umask(mask);
     if (!mkdtemp(temporary)) {
-        error_errno(f->e, errno, "can't make a directory beside %s", dir);
+        int r = error_errno(f->e, errno, "can't make a directory beside %s", dir);
         error_hint(f->e, "the directory above it must exist and be writable");
-        return -f->e->errnum;
+        return r;
     }
     int r = write_tree(f, temporary);
     if (r == 0 && (chmod(temporary, 0777 & ~mask) < 0 || rename(temporary, dir) < 0)) {
@@ -264,26 +293,36 @@ static int write_new(Files *f, const char *dir)
     return r;
 }
 
-static void free_paths(char ***paths)
+/* Among what is there. Each file is replaced at once, but not all of them together. */
+static int write_over(Files *f, const char *dir)
 {
-    for (char **p = *paths; p && *p; p++)
-        free(*p);
-    free(*paths);
+    TRY(restore_confirm(f->c->options, f->e,
+                        "the directory %s is not empty; files of the same names will be replaced",
+                        dir));
+    f->replace = true;
+    int r = write_tree(f, dir);
+    if (r < 0 && f->result->files > 0)
+        error_hint(f->e, "%llu files in %s are restored already; run it again to restore the rest",
+                   (unsigned long long)f->result->files, dir);
+    return r;
 }
 
-int restore_to_files(const Content *content, const char *dir, RestoreResult *result, Error *e)
+int restore_to_files(Content *c, const char *dir, RestoreResult *result, Error *e)
 {
-    Content c = *content; /* the list of tables is ours alone */
-    const RestoreOptions *o = c.options;
+    Files f = {.c = c, .result = result, .e = e};
     _cleanup_(free_paths) char **paths = NULL;
-    int state = look_at(dir, e);
-    if (state < 0 && state != -ENOENT)
-        return state;
-    if (state == 1 && !o->overwrite) {
+    State state;
+    TRY(look_at(dir, &state, e));
+    if (state == FILLED && !c->options->overwrite) {
         error_set(e, ENOTEMPTY, "the directory %s is not empty", dir);
         error_hint(e, "name another, or give --overwrite to replace files of the same names");
         return -ENOTEMPTY;
     }
-    (void)c;
-    return -ENOSYS;
+    if (!(result->target = strdup(dir)))
+        return error_oom(e);
+    TRY(choose(c, &paths, result, e));
+    f.wanted = paths;
+    int r = state == FILLED ? write_over(&f, dir) : write_new(&f, dir);
+    buf_release(&f.path);
+    return r;
 }

@@ -84,11 +84,6 @@ typedef struct Target {
     int (*restore)(Content *c, const char *spec, RestoreResult *result, Error *e);
 } Target;
 
-static int to_files(Content *c, const char *spec, RestoreResult *result, Error *e)
-{
-    return restore_to_files(c, spec, result, e);
-}
-
 static const char *after(const char *text, const char *prefix)
 {
     size_t n = strlen(prefix);
@@ -116,7 +111,7 @@ static int parse_target(const char *text, Target *ret, Error *e)
     if ((spec = after(text, "sqlite:")) && *spec)
         *ret = (Target){"sqlite", spec, restore_to_sqlite};
     else if ((spec = after(text, "file:")) && *spec)
-        *ret = (Target){"file", spec, to_files};
+        *ret = (Target){"file", spec, restore_to_files};
     else if (after(text, "postgres://") || after(text, "postgresql://") || is_keyword_string(text))
         *ret = (Target){"postgres", text, restore_to_postgres};
     else

@@ -4,7 +4,7 @@
 #include "restore/content.h"
 
 /* `spec` is what follows "file:" or "sqlite:", or a whole connection string. */
-int restore_to_files(const Content *c, const char *spec, RestoreResult *result, Error *e);
+int restore_to_files(Content *c, const char *spec, RestoreResult *result, Error *e);
 int restore_to_sqlite(Content *c, const char *spec, RestoreResult *result, Error *e);
 int restore_to_postgres(Content *c, const char *spec, RestoreResult *result, Error *e);
 

@@ -54,9 +54,10 @@ int rope_node_next(RopeNode *node, RopeEntry *ret_entry, Error *e)
     uint64_t max = kind == ROPE_OBJECT    ? OBJECT_MAX
                    : kind == ROPE_LITERAL ? ROPE_MAX_LITERAL
                    : kind == ROPE_NODE    ? INT64_MAX
+                   : kind == ROPE_HEX     ? ROPE_MAX_HEX
                                           : 0;
     if (node->c.failed || entry.length < 1 || entry.length > max ||
-        (kind == ROPE_NODE && node->height == 0))
+        (kind == ROPE_NODE && node->height == 0) || (kind == ROPE_HEX && entry.length % 2))
         return bad(e);
     const uint8_t *p = cursor_bytes(&node->c, kind == ROPE_LITERAL ? entry.length : ID_SIZE);
     if (!p)
@@ -65,6 +66,10 @@ int rope_node_next(RopeNode *node, RopeEntry *ret_entry, Error *e)
         entry.literal = p;
     else
         memcpy(entry.id.b, p, ID_SIZE);
+    if (kind == ROPE_HEX)
+        entry.offset = cursor_varint(&node->c);
+    if (node->c.failed || entry.offset > OBJECT_MAX)
+        return bad(e);
     node->n--;
     *ret_entry = entry;
     return 0;
@@ -134,6 +139,30 @@ static int open_child(ObjectSource *s, const RopeEntry *entry, unsigned parent_h
     return 0;
 }
 
+/* Print what a hex entry stands for into an object of its own. */
+static int print_hex(ObjectSource *s, const RopeEntry *entry, Object **ret_text, Error *e)
+{
+    static const char digits[] = "0123456789abcdef";
+    Object *o, *text = NULL;
+    size_t n = entry->length / 2;
+    int r = object_get(s, &entry->id, &o, e);
+    if (r < 0)
+        return r;
+    if (entry->offset > o->len || n > o->len - entry->offset)
+        r = bad(e);
+    else if (!(text = object_new((uint32_t)entry->length)))
+        r = error_oom(e);
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        uint8_t byte = o->data[entry->offset + i];
+        text->data[2 * i] = (uint8_t)digits[byte >> 4];
+        text->data[2 * i + 1] = (uint8_t)digits[byte & 15];
+    }
+    object_unref(o);
+    if (r == 0)
+        *ret_text = text;
+    return r;
+}
+
 int rope_find(ObjectSource *s, const void *root, size_t root_len, uint64_t offset,
               RopeLeaf *ret_leaf, Error *e)
 {
@@ -153,13 +182,20 @@ int rope_find(ObjectSource *s, const void *root, size_t root_len, uint64_t offse
         object_unref(holder);
         holder = child;
     }
+    if (r == 0 && entry.kind == ROPE_HEX) {
+        Object *text = NULL;
+        r = print_hex(s, &entry, &text, e);
+        object_unref(holder);
+        holder = text;
+        entry.literal = text ? text->data : NULL;
+    }
     if (r < 0) {
         object_unref(holder);
         return r;
     }
     *ret_leaf = (RopeLeaf){.start = offset - rest,
                            .len = (uint32_t)entry.length,
-                           .is_literal = entry.kind == ROPE_LITERAL,
+                           .is_literal = entry.kind != ROPE_OBJECT,
                            .id = entry.id,
                            .holder = holder,
                            .literal = entry.literal};
@@ -219,7 +255,9 @@ static int walk_node(ObjectSource *s, RopeNode *node, int (*visit)(void *ctx, co
             return r;
         if (entry.kind == ROPE_LITERAL)
             continue;
-        RopeVisit v = {.id = entry.id, .is_node = entry.kind == ROPE_NODE, .len = entry.length};
+        RopeVisit v = {.id = entry.id,
+                       .is_node = entry.kind == ROPE_NODE,
+                       .len = entry.kind == ROPE_HEX ? 0 : entry.length};
         r = visit(ctx, &v);
         if (r < 0)
             return r;

@@ -32,6 +32,10 @@ int rope_builder_literal(RopeBuilder *b, const void *data, size_t len, Error *e)
 /* Append a whole object of `len` plain bytes. */
 int rope_builder_object(RopeBuilder *b, const ObjectId *id, uint32_t len, Error *e);
 
+/* Append `len` bytes of an object from `offset` on, printed as lowercase hexadecimal: 2 * `len`
+ * bytes of the file. Any length the object has. */
+int rope_builder_hex(RopeBuilder *b, const ObjectId *id, uint32_t offset, uint32_t len, Error *e);
+
 /* Append all of another rope: its entries when they are few, a reference otherwise. */
 int rope_builder_rope(RopeBuilder *b, const Rope *r, Error *e);
 
@@ -65,7 +69,7 @@ ssize_t rope_read(ObjectSource *s, const void *root, size_t root_len, uint64_t o
 typedef struct RopeVisit {
     ObjectId id;
     bool is_node;
-    uint64_t len;
+    uint64_t len; /* plain bytes below the node or of the object; 0 where only part is used */
 } RopeVisit;
 int rope_walk(ObjectSource *s, const void *root, size_t root_len,
               int (*visit)(void *ctx, const RopeVisit *v), void *ctx, Error *e);

@@ -98,8 +98,10 @@ static int encode_entry(Buf *out, const RopeEntry *entry)
         r = buf_add_varint(out, entry->length);
     if (r < 0)
         return r;
-    return entry->kind == ROPE_LITERAL ? buf_add(out, entry->literal, entry->length)
-                                       : buf_add(out, entry->id.b, ID_SIZE);
+    if (entry->kind == ROPE_LITERAL)
+        return buf_add(out, entry->literal, entry->length);
+    r = buf_add(out, entry->id.b, ID_SIZE);
+    return r == 0 && entry->kind == ROPE_HEX ? buf_add_varint(out, entry->offset) : r;
 }
 
 static int add_entry(RopeBuilder *b, unsigned level, const RopeEntry *entry, unsigned child_height,
@@ -180,6 +182,19 @@ int rope_builder_object(RopeBuilder *b, const ObjectId *id, uint32_t len, Error 
     RopeEntry entry = {.kind = ROPE_OBJECT, .length = len, .id = *id};
     int r = flush_pending(b, e);
     return r < 0 ? r : add_entry(b, 0, &entry, 0, e);
+}
+
+int rope_builder_hex(RopeBuilder *b, const ObjectId *id, uint32_t offset, uint32_t len, Error *e)
+{
+    int r = flush_pending(b, e);
+    while (r == 0 && len > 0) {
+        uint32_t n = len < ROPE_MAX_HEX / 2 ? len : ROPE_MAX_HEX / 2;
+        RopeEntry entry = {.kind = ROPE_HEX, .length = 2 * n, .id = *id, .offset = offset};
+        r = add_entry(b, 0, &entry, 0, e);
+        offset += n;
+        len -= n;
+    }
+    return r;
 }
 
 static int copy_entries(RopeBuilder *b, const Rope *rope, Error *e)

@@ -9,18 +9,21 @@
 #define ROPE_MAX_HEIGHT  32
 #define ROPE_MAX_ENTRIES 65536
 #define ROPE_MAX_LITERAL 65536
-#define ROPE_INLINE_NODE 4096 /* bytes of a root node that still stands in its directory entry */
+#define ROPE_MAX_HEX     65536 /* digits */
+#define ROPE_INLINE_NODE 4096  /* bytes of a root node that still stands in its directory entry */
 
 typedef enum RopeKind {
     ROPE_OBJECT = 1,
     ROPE_LITERAL = 2,
     ROPE_NODE = 3,
+    ROPE_HEX = 4,
 } RopeKind;
 
 typedef struct RopeEntry {
     RopeKind kind;
     uint64_t length;
-    ObjectId id;            /* ROPE_OBJECT, ROPE_NODE */
+    ObjectId id;            /* all but ROPE_LITERAL */
+    uint64_t offset;        /* ROPE_HEX: first byte in the object */
     const uint8_t *literal; /* ROPE_LITERAL; points into the node */
 } RopeEntry;
 

@@ -133,7 +133,7 @@ static int visit_object(Walk *w, const RopeVisit *v)
     int r = check_presence(w, &v->id, w->path);
     if (r <= 0)
         return r;
-    if (inventory_find(w->inventory, &v->id)->plain_len == v->len)
+    if (v->len == 0 || inventory_find(w->inventory, &v->id)->plain_len == v->len)
         return 0;
     return report(w, DAMAGE_TREE, &v->id, w->path, "its length is not the one its rope says");
 }

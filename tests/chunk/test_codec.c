@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "../support.h"
+#include "support.h"
 
 #define OBJECT (1u << 20)
 

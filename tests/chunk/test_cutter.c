@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "../support.h"
+#include "support.h"
 
 #define MIB      (1u << 20)
 #define MAX_CUTS 4096

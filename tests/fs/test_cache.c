@@ -40,8 +40,9 @@ static int fake_get(ObjectSource *s, const ObjectId *id, Object **ret_object, Er
         usleep(f->delay);
     int fail = atomic_load(&f->fail), r = 0;
     if (fail) {
-        r = error_set(e, -fail, "object is broken");
+        error_set(e, ENOENT, "object is broken"); /* what counts is what the function returns */
         error_hint(e, "mend it");
+        r = fail;
     } else {
         Object *o = object_new(f->size);
         assert_non_null(o);

@@ -109,8 +109,10 @@ def test_table_that_is_always_rewritten(pg, db, tools, store):
         {k for k in before if k.endswith(".pack")}
 
 
-def test_table_dropped_before_the_lock(pg, db, tools, store, mount, tmp_path):
-    script = (f"if mkdir {tmp_path}/once 2>/dev/null; then sql 'DROP TABLE t1'; fi\n"
+@pytest.mark.parametrize("change", ["DROP TABLE t1", "ALTER TABLE t1 DROP COLUMN v",
+                                    "ALTER TABLE t1 RENAME TO t9"])
+def test_table_changed_before_the_lock(pg, db, tools, store, mount, tmp_path, change):
+    script = (f"if mkdir {tmp_path}/once 2>/dev/null; then sql '{change}'; fi\n"
               'exec "$REAL" "$@"')
     store.dump("--pg-bindir", tools(db, {"pg_dump": script}), pg.socket_dsn(db))
     with mount(store) as mnt:

@@ -1,6 +1,5 @@
 """PostgreSQL: what is dumped is what pg_dump would have given, and comes back."""
 
-import hashlib
 import json
 import pathlib
 
@@ -53,9 +52,10 @@ def every(pg, roles):
     drop(pg, db)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def shop(pg):
-    """Several schemas, foreign keys, sequences, views, functions and 1,000,000 rows."""
+    """Several schemas, foreign keys, sequences, views, functions and 1,000,000 rows. To be read,
+    not changed."""
     db = pg.createdb()
     pg.psql(db, """
         CREATE SCHEMA sales; CREATE SCHEMA stock;
@@ -76,6 +76,13 @@ def shop(pg):
     """)
     yield db
     pg.dropdb(db)
+
+
+@pytest.fixture
+def shop_copy(pg, shop):
+    pg.psql("postgres", f"CREATE DATABASE shop_copy TEMPLATE {shop}")
+    yield "shop_copy"
+    pg.dropdb("shop_copy")
 
 
 def drop(pg, db):
@@ -107,15 +114,15 @@ def test_every_kind_equals_pg_dump(pg, every, store, mount):
         assert "SCRAM-SHA-256" in (latest / "roles.sql").read_text()
 
 
-def test_two_dumps_of_a_million_rows(pg, shop, store, mount):
-    first = oracle(pg, shop)
-    store.dump(pg.socket_dsn(shop))
-    pg.psql(shop, "UPDATE sales.customers SET j = '{}' WHERE id % 50 = 0; "
+def test_two_dumps_of_a_million_rows(pg, shop_copy, store, mount):
+    first = oracle(pg, shop_copy)
+    store.dump(pg.socket_dsn(shop_copy))
+    pg.psql(shop_copy, "UPDATE sales.customers SET j = '{}' WHERE id % 50 = 0; "
                   "DELETE FROM sales.orders WHERE id % 1000 = 0; CREATE TABLE stock.new (x int)")
-    second = oracle(pg, shop)
-    store.dump(pg.socket_dsn(shop))
-    pg.psql(shop, "DROP TABLE stock.new")
-    store.dump(pg.socket_dsn(shop))
+    second = oracle(pg, shop_copy)
+    store.dump(pg.socket_dsn(shop_copy))
+    pg.psql(shop_copy, "DROP TABLE stock.new")
+    store.dump(pg.socket_dsn(shop_copy))
     with mount(store) as mnt:
         archived = sorted((mnt / "archive").iterdir(), key=lambda p: (len(p.name), p.name))
         assert len(archived) == 2
@@ -242,12 +249,10 @@ def test_value_of_200_mb(pg, pg_db, store, mount):
                    "INSERT INTO v VALUES (1, 'x'), (2, repeat('0123456789', 20000000)), (3, 'z')")
     store.dump(pg.socket_dsn(pg_db))
     with mount(store) as mnt:
-        digest = hashlib.md5()
-        with open(mnt.latest() / "public" / "tables" / "v" / "data.sql", "rb") as f:
-            for line in f:
-                if line.startswith(b"2\t"):
-                    digest.update(line[2:-1])
-    assert digest.hexdigest() == pg.psql(pg_db, "SELECT md5(t) FROM v WHERE a = 2")
+        data = (mnt.latest() / "public" / "tables" / "v" / "data.sql").read_bytes()
+    value = data[data.index(b"\n2\t") + 3:data.index(b"\n3\tz\n")]
+    assert len(value) == 200_000_000
+    assert value == b"0123456789" * 20_000_000
 
 
 def test_extension_configuration_tables(pg, pg_db, store, mount, tmp_path):

@@ -1,7 +1,7 @@
 /* A rope and the bytes it must give. */
 #pragma once
 
-#include "../fixture.h"
+#include "fixture.h"
 #include "tree/rope_node.h"
 
 static inline void check_range(ObjectSource *s, const Rope *rope, const Buf *expected, uint64_t at,

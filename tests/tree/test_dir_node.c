@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-#include "../fixture.h"
+#include "fixture.h"
 
 /* Nodes that an object source hands out under any id. */
 typedef struct OneNode {

@@ -1,3 +1,5 @@
+#include <errno.h>
+
 #include "tree/rope.h"
 
 #include "reference.h"
@@ -215,10 +217,52 @@ static void test_unchanged_stretches_are_shared(void **state)
     rope_builder_free(b);
 }
 
+/* Large objects in scripts: the digits of an object, and of a part of one. */
+static void test_hex(void **state)
+{
+    Fixture *f = *state;
+    Error error = ERROR_INIT;
+    RopeBuilder *b = NULL;
+    Rope rope = ROPE_INIT;
+    Buf expected = BUF_INIT;
+    static uint8_t data[100000];
+    ObjectId id;
+    test_fill_random(data, sizeof(data), 3);
+    assert_ok(writer_put(f->writer, OBJECT_DATA, data, sizeof(data), &id, &error));
+    assert_int_equal(rope_builder_new(f->writer, &b), 0);
+    const struct {
+        uint32_t offset, len;
+    } parts[] = {{0, sizeof(data)}, {0, 1}, {99999, 1}, {16384, 16384}, {5, 32769}};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        append_literal(b, &expected, "\\x", 2);
+        assert_ok(rope_builder_hex(b, &id, parts[i].offset, parts[i].len, &error));
+        for (uint32_t k = 0; k < parts[i].len; k++)
+            assert_int_equal(buf_addf(&expected, "%02x", data[parts[i].offset + k]), 0);
+    }
+    assert_ok(rope_builder_finish(b, &rope, &error));
+    check_rope(writer_objects(f->writer), &rope, &expected);
+    rope_release(&rope);
+    rope_builder_free(b);
+
+    /* More than the object holds is damage, not a read past its end. */
+    assert_int_equal(rope_builder_new(f->writer, &b), 0);
+    assert_ok(rope_builder_hex(b, &id, sizeof(data) - 10, 11, &error));
+    assert_ok(rope_builder_finish(b, &rope, &error));
+    uint8_t byte;
+    assert_int_equal(
+        rope_read(writer_objects(f->writer), rope.node.data, rope.node.len, 0, &byte, 1, &error),
+        -EBADMSG);
+    error_release(&error);
+    rope_release(&rope);
+    rope_builder_free(b);
+    buf_release(&expected);
+}
+
 int main(void)
 {
 #define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
+        WITH_STORE(test_hex),
         WITH_STORE(test_nothing_and_one_byte),
         WITH_STORE(test_neighbouring_literals_are_joined),
         WITH_STORE(test_long_literals_become_objects),

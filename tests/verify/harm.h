@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 
-#include "../fixture.h"
+#include "fixture.h"
 #include "verify/damage.h"
 
 /* Paths of the store's files whose path contains `part`, sorted; at most 64. */

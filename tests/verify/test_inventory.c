@@ -83,6 +83,46 @@ static void test_copies_in_several_packs(void **state)
     assert_true(packs[1].wanted && packs[2].wanted);
 }
 
+static void test_deltas_know_their_bases(void **state)
+{
+    Fixture *f = *state;
+    fixture_days(f, 5);
+    DamageList damage;
+    Inventory *v;
+    open_inventory(f, &damage, &v);
+    assert_true(v->n_deltas > 4);
+    size_t linked = 0;
+    for (uint32_t i = 0; i < v->n_objects; i++) {
+        const InventoryObject *o = &v->objects[i];
+        size_t n;
+        const uint32_t *deltas = inventory_deltas(v, i, &n);
+        for (size_t k = 0; k < n; k++) {
+            assert_int_equal(v->objects[deltas[k]].base, i);
+            assert_true(v->objects[deltas[k]].depth > o->depth);
+        }
+        linked += n;
+        assert_int_equal(o->base != INVENTORY_NONE, o->encoding == ENCODING_DELTA);
+        assert_true(inventory_has_bases(v, o));
+    }
+    assert_int_equal(linked, v->n_deltas);
+
+    /* Who wants a delta wants all below it. */
+    for (uint32_t i = 0; i < v->n_deltas; i++)
+        if (v->objects[v->deltas[i]].depth > 1) {
+            inventory_want(v, &v->objects[v->deltas[i]]);
+            size_t wanted = 0;
+            for (size_t k = 0; k < v->n_objects; k++)
+                wanted += v->objects[k].wanted;
+            assert_true(wanted > 2);
+            break;
+        }
+    InventoryObject *delta = &v->objects[v->deltas[0]];
+    delta->base = INVENTORY_NONE;
+    assert_false(inventory_has_bases(v, delta));
+    inventory_free(v);
+    damage_list_release(&damage);
+}
+
 /* The index is at the end of a pack: without it the records still tell. */
 static void test_a_damaged_index_is_rebuilt_from_the_records(void **state)
 {
@@ -166,6 +206,7 @@ int main(void)
         WITH_STORE(test_an_empty_store),
         WITH_STORE(test_every_object_is_found),
         cmocka_unit_test(test_copies_in_several_packs),
+        WITH_STORE(test_deltas_know_their_bases),
         WITH_STORE(test_a_damaged_index_is_rebuilt_from_the_records),
         WITH_STORE(test_other_names_are_ignored),
         WITH_STORE(test_interruption),

@@ -90,6 +90,44 @@ static void test_the_object_is_named(void **state)
     files_release(&packs);
 }
 
+/* The pack whose file is the biggest: of the first day, which has no deltas. */
+static char *biggest(const Files *packs)
+{
+    size_t big = 0;
+    for (size_t i = 1; i < packs->n; i++)
+        if (file_size(packs->paths[i]) > file_size(packs->paths[big]))
+            big = i;
+    return packs->paths[big];
+}
+
+static void test_deltas_fall_with_their_base(void **state)
+{
+    Fixture *f = *state;
+    fixture_days(f, 6);
+    DamageList damage;
+    ScrubProgress p;
+    scrub(f, 2, &damage, &p);
+    assert_int_equal(damage.n, 0);
+    assert_int_equal(p.bytes, p.total_bytes);
+    damage_list_release(&damage);
+
+    Files packs;
+    files_list(f, ".pack", &packs);
+    char *first = biggest(&packs);
+    flip(first, file_size(first) / 3, 4);
+    scrub(f, 2, &damage, &p);
+    size_t bases = 0;
+    for (size_t i = 0; i < damage.n; i++) {
+        assert_true(strstr(first, damage.items[i].file) != NULL); /* the only culprit */
+        bases += damage.items[i].kind == DAMAGE_BASE;
+    }
+    assert_true(bases >= 1);
+    assert_int_equal(damage.n, bases + 2);
+    assert_int_equal(p.bytes, p.total_bytes);
+    damage_list_release(&damage);
+    files_release(&packs);
+}
+
 static void test_truncated_packs(void **state)
 {
     Fixture *f = *state;
@@ -165,6 +203,7 @@ int main(void)
         WITH_STORE(test_an_empty_store),
         WITH_STORE(test_every_flipped_byte_is_found),
         WITH_STORE(test_the_object_is_named),
+        WITH_STORE(test_deltas_fall_with_their_base),
         WITH_STORE(test_truncated_packs),
         WITH_STORE(test_unwanted_packs_are_not_read),
         WITH_STORE(test_interruption),

@@ -206,6 +206,27 @@ static void test_every_unreadable_node_is_reported(void **state)
     walked_release(&w);
 }
 
+/* A delta is as good as missing when its base is. */
+static void test_missing_bases(void **state)
+{
+    Fixture *f = *state;
+    fixture_begin(f);
+    fixture_days(f, 4);
+    Walked w;
+    bool selected[7] = {false, false, false, false, false, false, true};
+    prepare(f, &w);
+    assert_true(w.v->n_deltas > 0);
+    for (size_t i = 0; i < w.v->n_deltas; i++)
+        w.v->objects[w.v->deltas[i]].base = INVENTORY_NONE;
+    walk(f, &w, selected);
+    assert_true(w.damage.n >= 1);
+    for (size_t i = 0; i < w.damage.n; i++) {
+        assert_int_equal(w.damage.items[i].kind, DAMAGE_MISSING);
+        assert_true(is_touched(&w.damage.items[i], 6, "c"));
+    }
+    walked_release(&w);
+}
+
 static void test_interruption(void **state)
 {
     Fixture *f = *state;
@@ -229,6 +250,7 @@ int main(void)
         WITH_STORE(test_damage_touches_every_file_of_every_backup),
         WITH_STORE(test_missing_and_wrong_objects),
         WITH_STORE(test_every_unreadable_node_is_reported),
+        WITH_STORE(test_missing_bases),
         WITH_STORE(test_interruption),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,15 +87,7 @@ int copy_from_dump(const CopyOptions *o, Snapshot *s, Model *m, Error *e)
     int r = read_blocks(o, s, m, &why);
     if (r < 0 && r != -EPIPE && r != -EBADMSG)
         return error_move(e, &why);
-    Error said = ERROR_INIT; /* when the stream broke, pg_dump knows the reason */
-    int finished = child_finish(s->dump, &said);
-    if (finished < 0) {
-        error_release(&why);
-        return error_move(e, &said);
-    }
-    error_release(&said);
-    if (r < 0)
-        return error_move(e, &why);
+    TRY(snapshot_dump_failed(s, &why, e)); /* when the stream broke, pg_dump knows the reason */
     for (size_t i = 0; i < m->n_tables; i++)
         if (m->tables[i].data != MODEL_NONE && !m->tables[i].done)
             return error_set(e, EBADMSG, "pg_dump gave no data of table %s.%s", m->tables[i].schema,

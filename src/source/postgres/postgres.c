@@ -53,6 +53,11 @@ static int open_source(Source *base, Error *e)
     PostgresSource *s = (PostgresSource *)base;
     const SourceOptions *o = base->options;
     TRY(conninfo_check_pooler(&s->given, e));
+    if (conninfo_get(&s->given, "sslpassword")) { /* it has no variable, and argv is public */
+        error_set(e, EOPNOTSUPP, "sslpassword can't be handed to pg_dump without being seen");
+        error_hint(e, "use a client key without a password, readable by its owner only");
+        return -EOPNOTSUPP;
+    }
     TRY(conn_open(
         &s->given,
         &(ConnOptions){.retries = o->retries, .cancel = o->cancel, .note = o->note, .ctx = o->ctx},
@@ -109,21 +114,10 @@ static int take_snapshot(Run *r, Error *e)
 {
     PostgresSource *s = r->source;
     const SourceOptions *o = s->base.options;
-    SnapshotOptions so = {.tools = &s->tools,
-                          .pinned = &s->pinned,
-                          .lock_wait =
-                              o->table_lock_wait >= 0 ? o->table_lock_wait : DEFAULT_LOCK_WAIT,
-                          .cancel = o->cancel};
-    for (int attempt = 0;; attempt++) {
-        Error why = ERROR_INIT;
-        int err = snapshot_begin(s->coordinator, &so, &r->snapshot, &why);
-        if (err != -ESTALE || attempt >= MAX_RESTARTS)
-            return err < 0 ? error_move(e, &why) : 0;
-        _cleanup_free_ char *text = NULL;
-        if (o->note && asprintf(&text, "%s; beginning again", why.message) >= 0)
-            o->note(o->ctx, text);
-        error_release(&why);
-    }
+    double lock_wait = o->table_lock_wait >= 0 ? o->table_lock_wait : DEFAULT_LOCK_WAIT;
+    SnapshotOptions so = {
+        .tools = &s->tools, .pinned = &s->pinned, .lock_wait = lock_wait, .cancel = o->cancel};
+    return snapshot_begin(s->coordinator, &so, &r->snapshot, e);
 }
 
 static int read_catalogues(Run *r, Error *e)
@@ -165,7 +159,7 @@ static int read_blobs(Run *r, Error *e)
     return 0;
 }
 
-/* Everything but the rows' directories. */
+/* Everything but the files. */
 static int gather(Run *r, Error *e)
 {
     PostgresSource *s = r->source;
@@ -199,12 +193,10 @@ static int describe(const Run *r, json_t *schemas, SourceResult *result, Error *
 {
     const PostgresSource *s = r->source;
     result->database = json_pack(
-        "{s:s, s:o, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s*, s:o}", "type", "postgres", "name",
+        "{s:s, s:o, s:s, s:s, s:s, s:s, s:I, s:s*, s:o}", "type", "postgres", "name",
         layout_json_name(s->pinned.dbname), "connection", s->base.masked, "server_version",
         r->info.server_version, "encoding", r->info.encoding, "collation", r->info.collation,
-        "database_size", (json_int_t)r->info.size, "size_bytes", (json_int_t)result->size_bytes,
-        "record_count", (json_int_t)result->record_count, "table_count",
-        (json_int_t)result->table_count, "snapshot_lsn", r->info.lsn, "schemas", schemas);
+        "database_size", (json_int_t)r->info.size, "snapshot_lsn", r->info.lsn, "schemas", schemas);
     if (!result->database)
         return error_oom(e);
     if (!r->info.may_read_passwords) {
@@ -216,12 +208,12 @@ static int describe(const Run *r, json_t *schemas, SourceResult *result, Error *
     return 0;
 }
 
-static int read_source(Source *base, const SourceRun *run, SourceResult *ret_result, Error *e)
+/* One attempt. -ESTALE when another session changed a table under the first steps of it. */
+static int read_once(Source *base, const SourceRun *run, SourceResult *ret_result, Error *e)
 {
     _cleanup_(run_release) Run r = {.source = (PostgresSource *)base,
                                     .run = run,
-                                    .shared = {.run = run, .options = base->options},
-                                    .snapshot = {.coordinator = NULL}};
+                                    .shared = {.run = run, .options = base->options}};
     SourceResult result = {0};
     json_t *schemas = NULL;
     TRY(gather(&r, e));
@@ -242,6 +234,21 @@ static int read_source(Source *base, const SourceRun *run, SourceResult *ret_res
     }
     *ret_result = result;
     return 0;
+}
+
+static int read_source(Source *base, const SourceRun *run, SourceResult *ret_result, Error *e)
+{
+    const SourceOptions *o = base->options;
+    for (int attempt = 0;; attempt++) {
+        Error why = ERROR_INIT;
+        int r = read_once(base, run, ret_result, &why);
+        if (r != -ESTALE || attempt >= MAX_RESTARTS)
+            return r < 0 ? error_move(e, &why) : 0;
+        _cleanup_free_ char *text = NULL;
+        if (o->note && asprintf(&text, "%s; beginning again", why.message) >= 0)
+            o->note(o->ctx, text);
+        error_release(&why);
+    }
 }
 
 static int postgres_read(Source *base, const SourceRun *run, SourceResult *ret_result, Error *e)

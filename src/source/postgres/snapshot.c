@@ -18,38 +18,45 @@ static ssize_t read_child(void *ctx, void *data, size_t len, Error *e)
     return child_read(ctx, data, len, e);
 }
 
-/* Why pg_dump gave no TOC. It ends in a message of its own, which `why` carries. */
-static int dump_failed(Child *c, const SnapshotOptions *o, Error *why, Error *e)
+/* What pg_dump's own words mean. They are English: conninfo_env sees to that, but for the server's
+ * part of them. */
+static int classify(const char *said, const char **ret_hint)
 {
+    if (strstr(said, "lock timeout") || strstr(said, "statement timeout")) {
+        *ret_hint = "another session holds a lock on the table: wait for it, or raise "
+                    "--table-lock-wait";
+        return EBUSY;
+    }
+    if (strstr(said, "permission denied")) {
+        *ret_hint = "grant the role what is missing, or dump as the owner";
+        return EACCES;
+    }
+    if (strstr(said, "does not exist") || strstr(said, "could not open relation") ||
+        strstr(said, "cache lookup failed"))
+        return ESTALE;
+    if (strstr(said, "server version mismatch"))
+        *ret_hint = "install the postgresql-client package of the server's version";
+    return EIO;
+}
+
+int snapshot_dump_failed(Snapshot *s, Error *why, Error *e)
+{
+    if (why->errnum == EBADMSG || why->errnum == EPROTONOSUPPORT)
+        return error_move(e, why); /* no fault of a pg_dump that runs on */
     Error said = ERROR_INIT;
-    int r = child_finish(c, &said);
-    if (r == 0) { /* it claims success: what we read is to blame */
+    int r = child_finish(s->dump, &said);
+    if (r == 0) { /* it claims success: what was read is to blame */
         error_release(&said);
         return error_move(e, why);
     }
     error_release(why);
-    const char *text = child_messages(c);
-    int errnum = r == -EINTR ? EINTR : EIO;
     const char *hint = NULL;
-    if (strstr(text, "lock timeout") || strstr(text, "statement timeout")) {
-        errnum = EBUSY;
-        hint = "another session holds a lock on the table: wait for it, or raise "
-               "--table-lock-wait";
-    } else if (strstr(text, "permission denied")) {
-        errnum = EACCES;
-        hint = "grant the role what is missing, or dump as the owner";
-    } else if (strstr(text, "does not exist") || strstr(text, "could not open relation") ||
-               strstr(text, "cache lookup failed")) {
-        errnum = ESTALE;
-    } else if (strstr(text, "server version mismatch")) {
-        hint = "install the postgresql-client package of the server's version";
-    }
-    said.errnum = errnum;
-    error_move(e, &said);
+    if (r != -EINTR)
+        said.errnum = classify(child_messages(s->dump), &hint);
+    r = error_move(e, &said);
     if (hint)
         error_hint(e, "%s", hint);
-    (void)o;
-    return -errnum;
+    return r;
 }
 
 static int run_dump(Snapshot *s, const SnapshotOptions *o, Error *e)
@@ -90,7 +97,7 @@ static int run_dump(Snapshot *s, const SnapshotOptions *o, Error *e)
         return error_oom(e);
     Error why = ERROR_INIT;
     r = archive_read_toc(s->reader, &s->toc, &why);
-    return r < 0 ? dump_failed(s->dump, o, &why, e) : 0;
+    return r < 0 ? snapshot_dump_failed(s, &why, e) : 0;
 }
 
 static int add_table(Conn *c, const TocEntry *t, bool first, Buf *sql, Error *e)

@@ -30,6 +30,10 @@ typedef struct Snapshot {
  * changed meanwhile: try again. -EBUSY when a lock was not to be had in time. */
 int snapshot_begin(Conn *coordinator, const SnapshotOptions *o, Snapshot *ret_snapshot, Error *e);
 
+/* Reading from `s->reader` failed with `why` (which is consumed) or ended: wait for pg_dump, and
+ * tell what it says of the reason when it failed. 0 when neither did. */
+int snapshot_dump_failed(Snapshot *s, Error *why, Error *e);
+
 /* Prove that the coordinator's transaction still stands. */
 int snapshot_check(Snapshot *s, Error *e);
 
