@@ -26,7 +26,7 @@ double clock_monotonic(void)
 
 static struct tm split(int64_t t)
 {
-    const int64_t min = -62135596800, max = 253402300799;
+    const int64_t min = 0, max = 253402300799;
     time_t clamped = (time_t)(t < min ? min : t > max ? max : t);
     struct tm tm;
     gmtime_r(&clamped, &tm);

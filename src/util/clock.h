@@ -16,7 +16,7 @@ int64_t clock_now(void);
 /* Seconds of a clock that only moves forward, for durations. */
 double clock_monotonic(void);
 
-/* Spell `t` (0001 to 9999; others are clamped) as file name part, compact, or ISO 8601. */
+/* Spell `t` (1970 to 9999; others are clamped) as file name part, compact, or ISO 8601. */
 void clock_format_ts(int64_t t, char out[CLOCK_TS_SIZE]);
 void clock_format_compact(int64_t t, char out[CLOCK_COMPACT_SIZE]);
 void clock_format_iso(int64_t t, char out[CLOCK_ISO_SIZE]);
