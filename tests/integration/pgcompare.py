@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import urllib.parse
 
 import pytest
 
@@ -161,9 +162,60 @@ def kitchen_sink(server):
     return name
 
 
-def first_difference(a, b):
-    at = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
-    return f"at byte {at}: {a[at - 60:at + 60]!r} and {b[at - 60:at + 60]!r}"
+# What \d+ does not tell of the table $table$.
+DETAILS = """
+SELECT relowner::regrole, relacl, obj_description(oid, 'pg_class'), relpersistence, reloptions,
+       relrowsecurity, relforcerowsecurity, relreplident
+FROM pg_class WHERE oid = $table$::regclass;
+SELECT attname, attacl, col_description(attrelid, attnum), attfdwoptions,
+       ARRAY(SELECT o FROM unnest(attoptions) o WHERE o !~ '^pg_attver=')
+FROM pg_attribute WHERE attrelid = $table$::regclass AND attnum > 0 AND NOT attisdropped
+ORDER BY attnum;
+SELECT objid::regclass, pg_sequence_last_value(objid), (SELECT relacl FROM pg_class WHERE oid = objid)
+FROM pg_depend WHERE refclassid = 'pg_class'::regclass AND refobjid = $table$::regclass
+AND classid = 'pg_class'::regclass AND deptype IN ('a', 'i')
+AND (SELECT relkind FROM pg_class WHERE oid = objid) = 'S' ORDER BY 1::text;
+SELECT conname, obj_description(oid, 'pg_constraint'), convalidated FROM pg_constraint
+WHERE conrelid = $table$::regclass AND (contype <> 'f' OR conparentid = 0) ORDER BY 1;
+SELECT tgname, tgenabled, obj_description(oid, 'pg_trigger') FROM pg_trigger
+WHERE tgrelid = $table$::regclass AND NOT tgisinternal AND tgparentid = 0 ORDER BY 1;
+"""
+
+# Sections of \d+ about other objects, which DROP ... CASCADE takes with it or cuts loose.
+ELSEWHERE = re.compile(r"^(?:Referenced by|Publications|Child tables|Partitions|Partition of"
+                       r"|Partition constraint|Number of partitions):?.*\n(?:^ .*\n)*", re.M)
+# On a partition, what it has from its parent.
+FROM_PARENT = re.compile(r'^ +TABLE ".*\n|^ .*, ON TABLE .*\n|^Foreign-key constraints:\n(?! )'
+                         r"|^Triggers:\n(?! )|^Disabled user triggers:\n(?! )", re.M)
+
+
+def comparable(description, kind):
+    text = ELSEWHERE.sub("", description)
+    if kind[1] == "p":
+        text = text.replace(" INVALID\n", "\n")  # where a partition lacks the index
+    if kind[0] == "1":
+        for _ in range(2):
+            text = FROM_PARENT.sub("", text)
+    return text
+
+
+def quote_ident(name):
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text):
+    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def quote_arg(path):
+    """A backslash command's argument."""
+    return "'" + str(path).replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def quote_pattern(schema, name):
+    r"""The pattern of \d that stands for one table. Quoted text is taken as it is, but a line's end
+    would end the command."""
+    return re.sub("[\\r\\n]", '"?"', quote_ident(schema) + "." + quote_ident(name))
 
 
 class Backup:
@@ -269,32 +321,108 @@ class Backup:
                          self.server.socket_dsn("postgres"), self.archive())
         same(settled(self.server.dump_bytes(name, "-C")), before, "the database made by pg_restore -C")
 
-    def schemas(self):
-        """Directories of schemas, by the schema's name in the database."""
-        import json
-        doc = json.loads(self.read("backup.json"))
-        database = (doc.get("databases") or [doc.get("database")])[0]
-        return {s["name"]: self.path / s.get("path", s["name"])
-                for s in database["schemas"]}
+    def directory(self, schema, table=None):
+        """Where a schema or a table lies, found by its name as the database has it."""
+        where = by_name(self.path)[schema.encode(self.codec)]
+        return where if table is None else by_name(where / "tables")[table.encode(self.codec)]
 
-    def schema_archive(self, directory):
-        (found,) = [p for p in directory.iterdir() if p.name.endswith(".dump")]
+    def schema_archive(self, schema):
+        (found,) = self.directory(schema).glob("*_schema_*.dump")
         assert re.search(r"_schema_\d{8}_\d{6}\.dump$", found.name), found.name
         return found
 
     # Single tables.
 
     def tables(self):
-        """(schema, table) of every relation in the database that keeps rows of its own."""
+        """(schema, name, kind) of every table that is no extension's. The kind is pg_class's, after
+        a 1 where it is a partition, else a 0."""
         rows = self.server.psql(self.db, """
-            SELECT json_build_array(nspname, relname, c.oid, relkind) FROM pg_class c
-            JOIN pg_namespace n ON n.oid = relnamespace
-            WHERE relkind IN ('r', 'p') AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+            SELECT encode(convert_to(nspname::text, getdatabaseencoding()), 'hex'),
+                   encode(convert_to(relname::text, getdatabaseencoding()), 'hex'),
+                   relispartition::int || relkind::text
+            FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+            WHERE relkind IN ('r', 'p', 'f') AND nspname !~ '^pg_' AND nspname <> 'information_schema'
               AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
                               AND objid = c.oid AND deptype = 'e')
-            ORDER BY 1""" .replace("ORDER BY 1", "ORDER BY nspname, relname"))
-        import json
-        return [tuple(json.loads(line)) for line in rows.split("\n") if line]
+            ORDER BY nspname, relname""")
+        return [(*(bytes.fromhex(name).decode(self.codec) for name in line.split("|")[:2]),
+                 line.split("|")[2]) for line in rows.split("\n") if line]
+
+    @property
+    def codec(self):
+        """Python's name for the database's encoding; bytes without one pass as LATIN1."""
+        encoding = self.server.psql(self.db, "SELECT getdatabaseencoding()")
+        return "utf-8" if encoding == "UTF8" else "latin-1"
+
+    def check_tables(self, only=None):
+        """Every table (or those for which `only(schema, name)`) dropped from a copy of the database
+        and brought back by its own two files is the same again."""
+        tables = [t for t in self.tables() if only is None or only(*t[:2])]
+        copy = self.server.createdb()
+        try:
+            quoted = '"' + self.db.replace('"', '""') + '"'
+            self.server.psql("postgres", f'DROP DATABASE "{copy}"; CREATE DATABASE "{copy}" '
+                             f"TEMPLATE {quoted}")
+            # They would give restored tables privileges of their own.
+            self.server.psql(copy, "DELETE FROM pg_default_acl")
+            before = self._describe(copy, tables, restore=False)
+            after = self._describe(copy, tables, restore=True)
+        finally:
+            self.server.drop(copy)
+        wrong = []
+        for table, (expected, _), (found, errors) in zip(tables, before, after):
+            if errors:
+                wrong.append(f"{table[:2]}: {errors[0]}")
+            elif comparable(found, table[2]) != comparable(expected, table[2]):
+                diff = difflib.unified_diff(comparable(expected, table[2]).split("\n"),
+                                            comparable(found, table[2]).split("\n"),
+                                            "expected", "found", lineterm="", n=0)
+                wrong.append(f"{table[:2]}:\n    " + "\n    ".join(line[:200] for line in
+                                                                   list(diff)[:12]))
+        assert not wrong, f"{len(wrong)} of {len(tables)} tables:\n" + "\n".join(wrong)
+
+    def _describe(self, db, tables, restore):
+        """(psql's account of the table and its rows, errors) for each table."""
+        codec = self.codec
+        script = ["\\pset format unaligned", "\\pset footer off"]
+        for schema, name, kind in tables:
+            ident = quote_ident(schema) + "." + quote_ident(name)
+            script += ["\\echo =TABLE=", "\\warn =TABLE=", "BEGIN;",
+                       "SELECT set_config('search_path', '', true) \\g /dev/null"]
+            if restore:
+                files = self._table_files(schema, name)
+                drop = "FOREIGN TABLE" if kind.endswith("f") else "TABLE"
+                script += ["SET client_min_messages = error;", f"DROP {drop} {ident} CASCADE;"]
+                script += ["SET session_replication_role = replica;", "\\o /dev/null"]
+                script += ["\\i " + quote_arg(os.fsencode(path).decode(codec, "surrogateescape"))
+                           for path in files if path.exists()]
+                script += ["\\o"]
+                script += ["RESET session_replication_role;"]
+            script += ["SET client_min_messages = error;", f"\\d+ {quote_pattern(schema, name)}",
+                       DETAILS.replace("$table$", literal(ident)),
+                       "" if kind[1] in "pf" else f"COPY (SELECT * FROM ONLY {ident}) TO STDOUT;",
+                       "ROLLBACK;"]
+        argv = [self.server.tools / "psql", "-X", "-q", "-d", self.server.socket_dsn(db)]
+        done = subprocess.run([str(a) for a in argv], 
+                              input="\n".join(script).encode(codec, "surrogateescape"),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT,
+                              timeout=300)
+        texts, errors = (data.decode("utf-8", "backslashreplace").split("=TABLE=\n")[1:]
+                         for data in (done.stdout, done.stderr))
+        assert len(texts) == len(errors) == len(tables), done.stderr[-2000:]
+        return [(text, [line for line in error.split("\n") if "ERROR" in line])
+                for text, error in zip(texts, errors)]
+
+    def _table_files(self, schema, name):
+        where = self.directory(schema, name)
+        assert (where / "schema.sql").is_file(), f"{where} has no schema.sql"
+        return [where / "schema.sql", where / "data.sql"]
+
+
+def by_name(directory):
+    """The directories below one, by what their names stand for."""
+    return {urllib.parse.unquote_to_bytes(os.fsencode(p.name)): p
+            for p in directory.iterdir() if p.is_dir()}
 
 
 def dump_and_mount(server, store, mount, db, *args):

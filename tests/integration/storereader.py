@@ -236,6 +236,10 @@ class StoreReader:
             elif kind == 2:
                 part = c.take(size)
                 assert size <= 65536
+            elif kind == 4:
+                assert size <= 65536 and size % 2 == 0
+                data, start = self.object(c.take(32)), c.varint()
+                part = data[start:start + size // 2].hex().encode()
             else:
                 assert kind == 3 and height > 0
                 part = self.rope(self.object(c.take(32)), height)

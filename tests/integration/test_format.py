@@ -80,10 +80,15 @@ def test_postgres_store(store, pg, pg_db, mount):
     pg.psql(pg_db, """
         CREATE SCHEMA "odd/schema"; CREATE TABLE plain (a int, b text);
         INSERT INTO plain SELECT i, repeat('x' || i, 20) FROM generate_series(1, 50000) i;
-        CREATE TABLE "odd/schema"."it's .a % table" (a int); CREATE TABLE ".hidden" ();""")
+        CREATE TABLE "odd/schema"."it's .a % table" (a int); CREATE TABLE ".hidden" ();
+        SELECT lo_from_bytea(0, convert_to(repeat('large object', 30000), 'UTF8'));""")
     store.dump(pg.dsn(pg_db))
+    pg.psql(pg_db, "UPDATE plain SET b = 'changed' WHERE a % 100 = 0")
+    store.dump(pg.dsn(pg_db))
+    reader = StoreReader(store)
+    assert any(r.encoding == 2 for r in reader.records.values()), "no delta was read"
     with mount(store) as mnt:
-        check_against_mount(StoreReader(store), mnt)
+        check_against_mount(reader, mnt)
 
 
 def test_manifest_members(store, shop):

@@ -30,7 +30,7 @@ static void test_time_zone_does_not_matter(void **state)
     tzset();
 }
 
-static void test_years_out_of_range_are_clamped(void **state)
+static void test_times_out_of_range_are_clamped(void **state)
 {
     char ts[CLOCK_TS_SIZE];
     clock_format_ts(INT64_MAX, ts);
@@ -72,7 +72,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_formats),
         cmocka_unit_test(test_time_zone_does_not_matter),
-        cmocka_unit_test(test_years_out_of_range_are_clamped),
+        cmocka_unit_test(test_times_out_of_range_are_clamped),
         cmocka_unit_test(test_tests_can_set_the_clock),
         cmocka_unit_test(test_monotonic_moves_forward),
     };

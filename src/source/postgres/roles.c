@@ -40,16 +40,19 @@ static int run(const PgTools *tools, const ConnInfo *pinned, Conn *coordinator, 
     return child_finish(c, e);
 }
 
-/* Where the key after `command` stands, at the start of a line. */
-static char *find_key(char *text, size_t len, const char *command, size_t *ret_len)
+/* Where the key after `command` stands, at the start of a line: the first such line, or the last.
+ */
+static char *find_key(char *text, size_t len, const char *command, bool last, size_t *ret_len)
 {
-    char *p = len ? memmem(text, len, command, strlen(command)) : NULL;
-    if (!p)
-        return NULL;
-    p += strlen(command);
-    char *eol = memchr(p, '\n', (size_t)(text + len - p));
-    *ret_len = eol ? (size_t)(eol - p) : 0;
-    return eol ? p : NULL;
+    char *found = NULL, *p = text, *end = text + len;
+    while (p < end && (p = memmem(p, (size_t)(end - p), command, strlen(command)))) {
+        found = p += strlen(command);
+        if (!last)
+            break;
+    }
+    char *eol = found ? memchr(found, '\n', (size_t)(end - found)) : NULL;
+    *ret_len = eol ? (size_t)(eol - found) : 0;
+    return eol ? found : NULL;
 }
 
 /* Put our own key in the place of the tool's random one. */
@@ -57,8 +60,8 @@ static int replace_keys(const Buf *in, const uint8_t secret[32], Buf *out)
 {
     char *text = (char *)in->data, key[RESTRICT_KEY_SIZE];
     size_t first_len = 0, last_len = 0;
-    char *first = find_key(text, in->len, "\n\\restrict ", &first_len);
-    char *last = find_key(text, in->len, "\n\\unrestrict ", &last_len);
+    char *first = find_key(text, in->len, "\n\\restrict ", false, &first_len);
+    char *last = find_key(text, in->len, "\n\\unrestrict ", true, &last_len);
     if (!first || !last || last < first)
         return buf_add(out, in->data, in->len);
     char *middle = first + first_len;

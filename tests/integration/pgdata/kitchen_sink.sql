@@ -447,7 +447,7 @@ CREATE USER MAPPING FOR PUBLIC SERVER remote;
 CREATE FOREIGN TABLE app.far (id integer OPTIONS (column_name 'ID') NOT NULL, t text DEFAULT 'x',
                               CHECK (id > 0)) SERVER remote OPTIONS (table_name 'far "away"');
 CREATE FOREIGN TABLE app.passwd (a text, b text) SERVER files
-    OPTIONS (filename '/nonexistent', format 'csv', delimiter ':');
+    OPTIONS (delimiter ':', filename '/nonexistent', format 'csv');
 CREATE FOREIGN TABLE parts.by_mood_far PARTITION OF parts.by_mood_deep FOR VALUES FROM (50) TO (60)
     SERVER remote;
 COMMENT ON SERVER remote IS 'far';

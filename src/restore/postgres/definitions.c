@@ -1,0 +1,268 @@
+#include "restore/postgres/definitions.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#include "restore/targets.h"
+#include "source/postgres/child.h"
+#include "source/postgres/try.h"
+#include "util/cleanup.h"
+#include "util/io.h"
+
+#define OUTPUT_MAX (4ull << 30) /* bytes of all DROP commands, and of what pg_restore prints */
+#define BATCH_SIZE 200          /* commands of one transaction, where all are too many */
+
+void definitions_release(Definitions *d)
+{
+    script_release(&d->script);
+    buf_release(&d->settings);
+    buf_release(&d->drops);
+}
+
+/* A memory file that holds the archive: pg_restore opens it by name as often as it has jobs, and
+ * nothing of it ever touches a disk. */
+static int archive_file(const Archive *a, int *ret_fd, Error *e)
+{
+    _cleanup_(buf_release) Buf bytes = BUF_INIT;
+    if (archive_encode(a, &bytes) < 0)
+        return error_oom(e);
+    _cleanup_close_ int fd = memfd_create("archive", MFD_CLOEXEC);
+    if (fd < 0)
+        return error_errno(e, errno, "can't make a memory file");
+    int r = io_write_all(fd, bytes.data, bytes.len);
+    if (r < 0 || lseek(fd, 0, SEEK_SET) != 0)
+        return error_errno(e, r < 0 ? -r : errno, "can't write a memory file");
+    *ret_fd = take_fd(&fd);
+    return 0;
+}
+
+/* Settings of the tools' version that the server does not know. */
+static int make_settings(Definitions *d, int server_major, Error *e)
+{
+    static const char unknown[] = "SET transaction_timeout = 0;\n"; /* new in 17 */
+    const char *p = d->script.settings.p;
+    size_t len = d->script.settings.len;
+    const char *cut = server_major < 17 ? memmem(p, len, unknown, sizeof(unknown) - 1) : NULL;
+    size_t before = cut ? (size_t)(cut - p) : len;
+    int r = buf_add(&d->settings, p, before);
+    if (r == 0 && cut)
+        r = buf_add(&d->settings, cut + sizeof(unknown) - 1, len - before - (sizeof(unknown) - 1));
+    /* Rows go into tables whose constraints stand: check them no more than the dump did. Not every
+     * role may say so; then it goes without. */
+    if (r == 0 && d->o->data_only)
+        r = buf_add_str(&d->settings,
+                        "DO $$BEGIN SET session_replication_role = replica;"
+                        " EXCEPTION WHEN insufficient_privilege THEN NULL; END$$;\n");
+    return r < 0 || !buf_cstr(&d->settings) ? error_oom(e) : 0;
+}
+
+static TocEntry marker(int32_t id, char *token, char *drop)
+{
+    return (TocEntry){.dump_id = id,
+                      .tag = token,
+                      .desc = (char *)"COMMENT", /* never written through */
+                      .section = SECTION_NONE,
+                      .defn = token,
+                      .drop_stmt = drop,
+                      .data_state = DATA_NONE};
+}
+
+/* What stands in the way: tables and the like with the entries that define them, not schemas and
+ * extensions that others may use too, unless everything is restored or the schema by its name. */
+static bool is_dropped(const Definitions *d, const TocEntry *t)
+{
+    if (t->had_dumper || !t->drop_stmt)
+        return false;
+    if (d->o->data_only)
+        return toc_is(t, "BLOB") || toc_is(t, "BLOB METADATA");
+    if (d->plan->is_whole)
+        return true;
+    return !toc_is(t, "EXTENSION") && !(toc_is(t, "SCHEMA") && d->o->n_tables);
+}
+
+/* The archive for the DROP commands: pg_restore prints those of all entries in reverse order before
+ * everything else; the first and the last entry mark where they begin and end. */
+static int drop_archive(const Definitions *d, char *token, char *drop, Archive *ret, Error *e)
+{
+    const Archive *a = &d->plan->toc;
+    int32_t max = 0;
+    for (size_t i = 0; i < a->n; i++)
+        max = a->entries[i].dump_id > max ? a->entries[i].dump_id : max;
+    *ret = *a;
+    ret->n = 0;
+    ret->compression = 0;
+    ret->entries = calloc(a->n + 2, sizeof(TocEntry));
+    if (!ret->entries || max > INT32_MAX - 2)
+        return error_oom(e);
+    ret->entries[ret->n++] = marker(max + 1, token, drop);
+    for (size_t i = 0; i < a->n; i++)
+        if (d->plan->phases[i] == PHASE_NONE || is_dropped(d, &a->entries[i]))
+            ret->entries[ret->n++] = a->entries[i];
+    ret->entries[ret->n++] = marker(max + 2, token, drop);
+    return 0;
+}
+
+static int run_restore(const Definitions *d, const char *const *argv, const Archive *a,
+                       char *const *env, Buf *out, Error *e)
+{
+    _cleanup_close_ int fd = -1;
+    _cleanup_(child_freep) Child *c = NULL;
+    TRY(archive_file(a, &fd, e));
+    const ChildSpec spec = {.argv = argv, .env = env, .stdin_fd = fd, .cancel = d->o->cancel};
+    TRY(child_start(&spec, &c, e));
+    TRY(child_read_all(c, OUTPUT_MAX, out, e));
+    return child_finish(c, e);
+}
+
+static int make_drops(Definitions *d, Error *e)
+{
+    uint8_t random[16];
+    char token[33], drop[48];
+    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        return error_set(e, EIO, "no random numbers");
+    for (size_t i = 0; i < sizeof(random); i++)
+        snprintf(token + 2 * i, 3, "%02x", random[i]);
+    int n = snprintf(drop, sizeof(drop), "-- %s\n", token);
+
+    Archive a = {0};
+    _cleanup_(buf_release) Buf out = BUF_INIT;
+    const char *argv[] = {d->tools->pg_restore, "--clean", "--if-exists", "--file=-", NULL};
+    int r = drop_archive(d, token, drop, &a, e);
+    if (r == 0)
+        r = run_restore(d, argv, &a, NULL, &out, e);
+    free(a.entries);
+    if (r < 0)
+        return r;
+    const char *text = (const char *)out.data;
+    const char *from = out.len ? memmem(text, out.len, drop, (size_t)n) : NULL;
+    from = from ? from + n : NULL;
+    const char *to = from ? memmem(from, (size_t)(text + out.len - from), drop, (size_t)n) : NULL;
+    if (!to)
+        return error_set(e, EBADMSG, "pg_restore printed no DROP commands");
+    if (buf_add(&d->drops, from, (size_t)(to - from)) < 0 || !buf_cstr(&d->drops))
+        return error_oom(e);
+    return 0;
+}
+
+int definitions_make(Definitions *d, int server_major, Error *e)
+{
+    TRY(script_make(d->tools, &d->plan->toc, d->o->cancel, &d->script, e));
+    TRY(make_settings(d, server_major, e));
+    return d->o->overwrite && !d->o->create ? make_drops(d, e) : 0;
+}
+
+int batch_begin(Batch *b, Error *e)
+{
+    return session_run(b->session, "BEGIN", e);
+}
+
+int batch_step(Batch *b, Error *e)
+{
+    if (b->is_single || ++b->done < BATCH_SIZE)
+        return 0;
+    b->done = 0;
+    return session_run(b->session, "COMMIT; BEGIN", e);
+}
+
+int batch_end(Batch *b, Error *e)
+{
+    return session_run(b->session, "COMMIT", e);
+}
+
+int definitions_drop(Definitions *d, Batch *b, Error *e)
+{
+    if (d->drops.len == 0)
+        return 0;
+    restore_progress(d->o, 0, 0, "dropping what is there");
+    int r = session_run(b->session, (const char *)d->drops.data, e);
+    if (r < 0 && r != -EINTR)
+        error_prefix(e, "dropping what is there: ");
+    return r;
+}
+
+/* Run a SET unless it is in force. */
+static int run_set(Batch *b, Text set, Text *in_force, Error *e)
+{
+    if (set.len == 0 ||
+        (set.len == in_force->len && memcmp(set.p, in_force->p, set.len) == 0))
+        return 0;
+    *in_force = set;
+    return session_exec(b->session, set.p, set.len, e);
+}
+
+static int run_part(Definitions *d, Batch *b, const ScriptPart *p, Text in_force[2], Error *e)
+{
+    const TocEntry *t = p->entry;
+    restore_progress(d->o, 0, 0, t->tag ? t->tag : t->desc);
+    int r = run_set(b, p->tablespace, &in_force[0], e);
+    if (r == 0)
+        r = run_set(b, p->tableam, &in_force[1], e);
+    if (r == 0)
+        r = session_exec(b->session, p->body.p, p->body.len, e);
+    if (r < 0 && r != -EINTR)
+        error_prefix(e, "%s %s%s%s: ", t->desc, t->namespace ? t->namespace : "",
+                     t->namespace && *t->namespace ? "." : "", t->tag ? t->tag : "");
+    b->objects++;
+    return r < 0 ? r : batch_step(b, e);
+}
+
+int definitions_run(Definitions *d, Batch *b, Phase phase, Error *e)
+{
+    Text in_force[2] = {{NULL, 0}, {NULL, 0}};
+    for (size_t i = 0; i < d->script.n; i++) {
+        const ScriptPart *p = &d->script.parts[i];
+        if (d->plan->phases[p->index] == phase && !p->has_data)
+            TRY(run_part(d, b, p, in_force, e));
+    }
+    return 0;
+}
+
+/* The definitions with none of what the other phases run: data and privileges. What comes before
+ * the data stays, for it tells which entries must not run at the same time. */
+static int post_archive(const Definitions *d, Archive *ret, Error *e)
+{
+    const Plan *p = d->plan;
+    *ret = p->toc;
+    ret->n = 0;
+    ret->compression = 0;
+    ret->entries = calloc(p->toc.n + 1, sizeof(TocEntry));
+    if (!ret->entries)
+        return error_oom(e);
+    for (size_t i = 0; i < p->toc.n; i++) {
+        if (p->phases[i] == PHASE_LAST)
+            continue;
+        ret->entries[ret->n] = p->toc.entries[i];
+        ret->entries[ret->n++].data_state = DATA_NONE;
+    }
+    return 0;
+}
+
+int definitions_run_post(Definitions *d, const ConnInfo *ci, Session *s, int jobs, Error *e)
+{
+    _cleanup_(buf_release) Buf keywords = BUF_INIT, out = BUF_INIT;
+    _cleanup_free_ char *dbname = NULL, *jobs_option = NULL;
+    char **env = NULL;
+    Archive a = {0};
+    TRY(conninfo_keywords(ci, true, &keywords, e));
+    if (!buf_cstr(&keywords) ||
+        asprintf(&dbname, "--dbname=%s", (const char *)keywords.data) < 0 ||
+        asprintf(&jobs_option, "--jobs=%d", jobs) < 0)
+        return error_oom(e);
+    const char *argv[] = {d->tools->pg_restore, "--section=post-data", "--no-password",
+                          "--exit-on-error",    dbname,                jobs_option,
+                          "/dev/stdin",         NULL};
+    restore_progress(d->o, 0, 0, "indexes and constraints");
+    int r = post_archive(d, &a, e);
+    if (r == 0)
+        r = conninfo_env(ci, conn_child_options(s->conn), &env, e);
+    if (r == 0)
+        r = run_restore(d, argv, &a, env, &out, e);
+    conninfo_env_free(env);
+    free(a.entries);
+    if (r < 0 && r != -EINTR)
+        error_prefix(e, "indexes and constraints: ");
+    return r;
+}

@@ -1,0 +1,276 @@
+#include "restore/postgres/plan.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "restore/select.h"
+#include "restore/targets.h"
+#include "source/postgres/model.h"
+#include "source/postgres/try.h"
+#include "util/cleanup.h"
+
+static const char *const specials[] = {"ENCODING", "STDSTRINGS", "SEARCHPATH", NULL};
+static const char *const privileges[] = {"ACL", "DEFAULT ACL", NULL};
+
+void plan_release(Plan *p)
+{
+    free(p->chosen);
+    free(p->toc.entries);
+    free(p->phases);
+    *p = (Plan){0};
+}
+
+/* Whether a COMMENT, ACL or SECURITY LABEL is on an object of the kind `what`. */
+static bool is_about(const TocEntry *t, const char *what)
+{
+    size_t n = strlen(what);
+    return t->tag && strncmp(t->tag, what, n) == 0 && t->tag[n] == ' ' &&
+           (toc_is(t, "COMMENT") || toc_is(t, "ACL") || toc_is(t, "SECURITY LABEL"));
+}
+
+/* The database itself: dealt with where it is created. */
+static bool is_database(const TocEntry *t)
+{
+    return toc_is(t, "DATABASE") || toc_is(t, "DATABASE PROPERTIES") || is_about(t, "DATABASE");
+}
+
+static bool is_of_schema(const RestoreOptions *o, const TocEntry *t)
+{
+    if (toc_is(t, "SCHEMA"))
+        return t->tag && select_has_schema(o, t->tag);
+    if (is_about(t, "SCHEMA"))
+        return select_has_schema(o, t->tag + strlen("SCHEMA "));
+    return t->namespace && !toc_is(t, "PUBLICATION TABLE") &&
+           !toc_is(t, "PUBLICATION TABLES IN SCHEMA") && select_has_schema(o, t->namespace);
+}
+
+static bool is_table_named(const TocEntry *t, const ContentTable *table)
+{
+    return (toc_is(t, "TABLE") || toc_is(t, "FOREIGN TABLE") || toc_is(t, "TABLE DATA")) &&
+           t->namespace && t->tag && strcmp(t->namespace, table->schema) == 0 &&
+           strcmp(t->tag, table->name) == 0;
+}
+
+static int choose_tables(const Content *c, const Archive *a, bool *chosen, Error *e)
+{
+    _cleanup_free_ size_t *tables = NULL, *owners = NULL;
+    TRY(select_tables(c, &tables, e));
+    TRY(plan_owners(a, &owners, e));
+    for (size_t k = 0; k < c->options->n_tables; k++)
+        for (size_t i = 0; i < a->n; i++)
+            chosen[i] |= is_table_named(&a->entries[i], &c->tables[tables[k]]);
+    /* Twice: a sequence belongs to a table, its value to the sequence. */
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < a->n; i++)
+            chosen[i] |= owners[i] != SIZE_MAX && chosen[owners[i]];
+    return 0;
+}
+
+static size_t find_id(const Archive *a, int32_t id)
+{
+    for (size_t i = 0; i < a->n; i++)
+        if (a->entries[i].dump_id == id)
+            return i;
+    return SIZE_MAX;
+}
+
+/* Extensions that what is chosen needs: harmless where they exist. */
+static void choose_extensions(const Archive *a, bool *chosen)
+{
+    for (size_t x = 0; x < a->n; x++) {
+        if (!toc_is(&a->entries[x], "EXTENSION") || chosen[x])
+            continue;
+        for (size_t i = 0; i < a->n && !chosen[x]; i++)
+            for (size_t d = 0; chosen[i] && d < a->entries[i].n_deps; d++)
+                chosen[x] |= a->entries[i].deps[d] == a->entries[x].dump_id;
+    }
+}
+
+static bool fits_mode(const RestoreOptions *o, const TocEntry *t)
+{
+    if (o->no_acl && plan_is_any(t, privileges))
+        return false;
+    if (o->schema_only)
+        return model_is_schema(t);
+    if (o->data_only)
+        return !model_is_schema(t) && !toc_is(t, "MATERIALIZED VIEW DATA");
+    return true;
+}
+
+int plan_make(const Content *c, const Archive *all, Plan *ret_plan, Error *e)
+{
+    const RestoreOptions *o = c->options;
+    _cleanup_(plan_release) Plan p = {.all = all, .is_whole = !o->n_schemas && !o->n_tables};
+    if (!(p.chosen = calloc(all->n + 1, sizeof(*p.chosen))))
+        return error_oom(e);
+    TRY(select_schemas(c, e));
+    if (o->n_tables)
+        TRY(choose_tables(c, all, p.chosen, e));
+    for (size_t i = 0; i < all->n; i++) {
+        const TocEntry *t = &all->entries[i];
+        p.chosen[i] |= p.is_whole ? !is_database(t) : o->n_schemas && is_of_schema(o, t);
+    }
+    if (!p.is_whole)
+        choose_extensions(all, p.chosen);
+    for (size_t i = 0; i < all->n; i++) {
+        p.chosen[i] &= fits_mode(o, &all->entries[i]);
+        p.chosen[i] |= plan_is_any(&all->entries[i], specials);
+    }
+    *ret_plan = p;
+    p = (Plan){0};
+    return 0;
+}
+
+/* Whether the target has the table, function or schema `t` defines. */
+static int has_object(Session *s, const TocEntry *t, bool *ret_has, Error *e)
+{
+    const char *sql = "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+                      " ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
+    const char *tag = t->tag ? t->tag : "";
+    _cleanup_free_ char *name = strdup(tag);
+    int64_t n = 0;
+    if (!name)
+        return error_oom(e);
+    if (toc_is(t, "SCHEMA")) {
+        sql = "SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = $1";
+        TRY(session_number(s, sql, tag, NULL, &n, e));
+    } else {
+        if (toc_is(t, "FUNCTION")) {
+            name[strcspn(name, "(")] = 0;
+            sql = "SELECT count(*) FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n"
+                  " ON n.oid = p.pronamespace WHERE n.nspname = $1 AND p.proname = $2";
+        }
+        TRY(session_number(s, sql, t->namespace ? t->namespace : "", name, &n, e));
+    }
+    *ret_has = n > 0;
+    return 0;
+}
+
+/* Things that can be left out when what they refer to is missing. */
+static bool may_lack(const TocEntry *t)
+{
+    static const char *const kinds[] = {"FK CONSTRAINT", "TABLE ATTACH", "INDEX ATTACH", "TRIGGER",
+                                        NULL};
+    return plan_is_any(t, kinds);
+}
+
+static bool is_referred(const TocEntry *t)
+{
+    static const char *const kinds[] = {"TABLE", "FOREIGN TABLE", "INDEX", "CONSTRAINT",
+                                        "FUNCTION", NULL};
+    return plan_is_any(t, kinds);
+}
+
+/* A constraint's tag is "<table> <name>", and its index bears its name. */
+static const TocEntry *as_relation(const TocEntry *t, TocEntry *copy)
+{
+    if (!toc_is(t, "CONSTRAINT") || !t->tag)
+        return t;
+    const char *space = strrchr(t->tag, ' ');
+    *copy = *t;
+    copy->tag = (char *)(space ? space + 1 : t->tag); /* only read */
+    return copy;
+}
+
+static int leave_out(Plan *p, size_t i, const TocEntry *lacks, RestoreResult *result, Error *e)
+{
+    const TocEntry *t = &p->all->entries[i];
+    _cleanup_(buf_release) Buf what = BUF_INIT, why = BUF_INIT;
+    p->chosen[i] = false;
+    if (buf_addf(&what, "%s %s.%s", t->desc, t->namespace ? t->namespace : "",
+                 t->tag ? t->tag : "") < 0 ||
+        buf_addf(&why, "it refers to %s %s.%s, which is neither restored with it nor in the target",
+                 lacks->desc, lacks->namespace ? lacks->namespace : "",
+                 lacks->tag ? lacks->tag : "") < 0 ||
+        !buf_cstr(&what) || !buf_cstr(&why))
+        return error_oom(e);
+    return restore_left_out(result, (const char *)what.data, (const char *)why.data, e);
+}
+
+static int check_references(Plan *p, Session *s, RestoreResult *result, Error *e)
+{
+    const Archive *a = p->all;
+    for (size_t i = 0; i < a->n; i++) {
+        const TocEntry *t = &a->entries[i];
+        for (size_t d = 0; p->chosen[i] && may_lack(t) && d < t->n_deps; d++) {
+            size_t k = find_id(a, t->deps[d]);
+            TocEntry copy;
+            bool has = true;
+            if (k == SIZE_MAX || p->chosen[k] || !is_referred(&a->entries[k]))
+                continue;
+            TRY(has_object(s, as_relation(&a->entries[k], &copy), &has, e));
+            if (!has)
+                TRY(leave_out(p, i, &a->entries[k], result, e));
+        }
+    }
+    return 0;
+}
+
+/* Schemas: what is there need not be made, unless it is dropped first; tables chosen by name bring
+ * theirs along where it is missing. */
+static int check_schemas(Plan *p, const RestoreOptions *o, Session *s, Error *e)
+{
+    const Archive *a = p->all;
+    for (size_t i = 0; i < a->n; i++) {
+        const TocEntry *t = &a->entries[i];
+        if (!toc_is(t, "SCHEMA") || !t->tag || o->data_only)
+            continue;
+        bool needed = p->chosen[i], has = false;
+        for (size_t k = 0; o->n_tables && k < a->n && !needed; k++)
+            needed = p->chosen[k] && a->entries[k].namespace &&
+                     strcmp(a->entries[k].namespace, t->tag) == 0;
+        if (!needed || (o->n_schemas && o->overwrite))
+            continue;
+        TRY(has_object(s, t, &has, e));
+        p->chosen[i] = !has;
+    }
+    return 0;
+}
+
+static Phase phase_of(const TocEntry *t, int section)
+{
+    if (plan_is_any(t, specials))
+        return PHASE_NONE;
+    if (plan_is_any(t, privileges) || toc_is(t, "EVENT TRIGGER") ||
+        toc_is(t, "MATERIALIZED VIEW DATA") || (toc_is(t, "COMMENT") && is_about(t, "EVENT")))
+        return PHASE_LAST;
+    return section == SECTION_DATA ? PHASE_DATA : section == SECTION_POST_DATA ? PHASE_POST
+                                                                               : PHASE_PRE;
+}
+
+/* Comments and the like have no section: they go with what stands before them. */
+static int build_toc(Plan *p, const RestoreOptions *o, Error *e)
+{
+    const Archive *a = p->all;
+    int section = SECTION_PRE_DATA;
+    p->toc = *a;
+    p->toc.n = 0;
+    p->toc.entries = calloc(a->n + 1, sizeof(TocEntry));
+    p->phases = calloc(a->n + 1, sizeof(Phase));
+    if (!p->toc.entries || !p->phases)
+        return error_oom(e);
+    for (size_t i = 0; i < a->n; i++) {
+        const TocEntry *t = &a->entries[i];
+        if (t->section != SECTION_NONE)
+            section = t->section;
+        if (!p->chosen[i])
+            continue;
+        p->phases[p->toc.n] = phase_of(t, section);
+        p->toc.entries[p->toc.n] = *t;
+        if (o->no_owner)
+            p->toc.entries[p->toc.n].owner = NULL;
+        p->toc.n++;
+    }
+    return 0;
+}
+
+int plan_adapt(Plan *p, const RestoreOptions *o, Session *s, RestoreResult *result, Error *e)
+{
+    if (!p->is_whole) {
+        TRY(check_schemas(p, o, s, e));
+        if (!o->data_only)
+            TRY(check_references(p, s, result, e));
+    }
+    return build_toc(p, o, e);
+}

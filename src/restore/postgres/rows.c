@@ -1,0 +1,238 @@
+#include "restore/postgres/rows.h"
+
+#include <errno.h>
+#include <libpq/libpq-fs.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "restore/postgres/pool.h"
+#include "restore/targets.h"
+#include "source/postgres/try.h"
+#include "util/cleanup.h"
+
+#define VIA_ROOT "-- load via partition root " /* how pg_dump marks it */
+
+void rows_release(Rows *r)
+{
+    free(r->tasks);
+    r->tasks = NULL;
+    r->n = 0;
+}
+
+static bool has_definition(const Archive *a, const TocEntry *data)
+{
+    for (size_t i = 0; i < a->n; i++)
+        if ((toc_is(&a->entries[i], "TABLE") || toc_is(&a->entries[i], "FOREIGN TABLE")) &&
+            a->entries[i].oid == data->oid)
+            return true;
+    return false;
+}
+
+int rows_prepare(Rows *r, Error *e)
+{
+    const Archive *a = &r->plan->toc;
+    _cleanup_free_ uint64_t *sizes = NULL;
+    TRY(dump_sizes(r->c, a, &sizes, e));
+    r->tasks = calloc(a->n + 1, sizeof(*r->tasks));
+    if (!r->tasks)
+        return error_oom(e);
+    for (size_t i = 0; i < a->n; i++) {
+        const TocEntry *t = &a->entries[i];
+        if (!toc_is(t, "TABLE DATA"))
+            continue;
+        if (!t->had_dumper || !t->namespace || !t->tag || !t->copy_stmt)
+            return error_set(e, EBADMSG, DUMP_NAME ": a table's entry is incomplete");
+        /* Rows that are loaded through the root may end up in other partitions than before, and
+         * an extension fills its tables itself. */
+        bool via_root = t->defn && strncmp(t->defn, VIA_ROOT, strlen(VIA_ROOT)) == 0;
+        r->tasks[r->n++] =
+            (RowsTask){.entry = t,
+                       .table = content_find_table(r->c, t->namespace, t->tag),
+                       .size = sizes[i],
+                       .is_exact = !via_root && has_definition(r->plan->all, t)};
+        r->total += sizes[i];
+    }
+    return 0;
+}
+
+static int count_rows(Session *s, const TocEntry *t, uint64_t *ret_rows, Error *e)
+{
+    _cleanup_(buf_release) Buf sql = BUF_INIT;
+    int64_t n = 0;
+    if (buf_add_str(&sql, "SELECT count(*) FROM ONLY ") < 0 ||
+        session_add_name(s, &sql, t->namespace, t->tag) < 0 || !buf_cstr(&sql))
+        return error_oom(e);
+    TRY(session_query_number(s, (const char *)sql.data, &n, e));
+    *ret_rows = (uint64_t)n;
+    return 0;
+}
+
+int rows_count_before(Rows *r, Session *s, Error *e)
+{
+    for (size_t i = 0; i < r->n; i++)
+        if (r->tasks[i].is_exact)
+            TRY(count_rows(s, r->tasks[i].entry, &r->tasks[i].before, e));
+    return 0;
+}
+
+static int miscount(const RowsTask *t, uint64_t found, const char *what, Error *e)
+{
+    error_set(e, EBADMSG, "table %s.%s %s %llu rows, but the backup has %llu", t->entry->namespace,
+              t->entry->tag, what, (unsigned long long)found, (unsigned long long)t->table->rows);
+    error_hint(e, "a trigger or rule of the target, or another session, changed what was loaded");
+    return -EBADMSG;
+}
+
+static int send_rows(Rows *r, Session *s, const TocEntry *t, Reader *archive, Error *e)
+{
+    DumpData data;
+    TRY(dump_data_begin(archive, t, BLOCK_DATA, &data, e));
+    for (;;) {
+        const uint8_t *p;
+        size_t n;
+        int more = dump_data_next(&data, &p, &n, e);
+        if (more <= 0)
+            return more;
+        TRY(session_copy_data(s, p, n, e));
+        uint64_t bytes = atomic_fetch_add(&r->bytes, n) + n;
+        restore_progress(r->c->options, bytes, r->total, t->tag);
+    }
+}
+
+static int load_table(Rows *r, const RowsTask *task, Session *s, Reader *archive, Error *e)
+{
+    const TocEntry *t = task->entry;
+    uint64_t rows = 0;
+    int err = session_copy_begin(s, t->copy_stmt, e);
+    if (err == 0) {
+        err = send_rows(r, s, t, archive, e);
+        if (err < 0)
+            session_copy_abort(s);
+        else
+            err = session_copy_end(s, &rows, e);
+    }
+    if (err < 0) {
+        if (err != -EINTR)
+            error_prefix(e, "rows of table %s.%s: ", t->namespace, t->tag);
+        return err;
+    }
+    if (task->table && task->table->has_rows && rows != task->table->rows)
+        return miscount(task, rows, "took", e);
+    atomic_fetch_add(&r->rows, rows);
+    return 0;
+}
+
+int rows_load(Rows *r, Session *s, Error *e)
+{
+    _cleanup_(reader_closep) Reader *archive = NULL;
+    TRY(content_file(r->c, DUMP_NAME, &archive, e));
+    for (size_t i = 0; i < r->n; i++)
+        TRY(load_table(r, &r->tasks[i], s, archive, e));
+    return 0;
+}
+
+static int check_table(const RowsTask *task, Session *s, Error *e)
+{
+    uint64_t rows = 0;
+    if (!task->is_exact || !task->table || !task->table->has_rows)
+        return 0;
+    TRY(count_rows(s, task->entry, &rows, e));
+    return rows - task->before == task->table->rows
+               ? 0
+               : miscount(task, rows - task->before, "has", e);
+}
+
+int rows_check(Rows *r, Session *s, Error *e)
+{
+    for (size_t i = 0; i < r->n; i++)
+        TRY(check_table(&r->tasks[i], s, e));
+    return 0;
+}
+
+static int compare_sizes(const void *x, const void *y)
+{
+    const RowsTask *a = x, *b = y;
+    return a->size > b->size ? -1 : a->size < b->size;
+}
+
+static int load_task(Worker *w, void *ctx, size_t i, Error *e)
+{
+    Rows *r = ctx;
+    return load_table(r, &r->tasks[i], &w->session, w->archive, e);
+}
+
+static int check_task(Worker *w, void *ctx, size_t i, Error *e)
+{
+    Rows *r = ctx;
+    return check_table(&r->tasks[i], &w->session, e);
+}
+
+static int run_pool(Rows *r, int jobs, PoolTask task, Error *e)
+{
+    const PoolOptions po = {.content = r->c,
+                            .ci = r->ci,
+                            .settings = r->settings,
+                            .jobs = jobs,
+                            .n = r->n,
+                            .task = task,
+                            .ctx = r};
+    return pool_run(&po, e);
+}
+
+int rows_load_parallel(Rows *r, int jobs, Error *e)
+{
+    qsort(r->tasks, r->n, sizeof(*r->tasks), compare_sizes);
+    return run_pool(r, jobs, load_task, e);
+}
+
+int rows_check_parallel(Rows *r, int jobs, Error *e)
+{
+    return run_pool(r, jobs, check_task, e);
+}
+
+static int write_blob(Session *s, uint32_t oid, DumpData *data, Rows *r, Error *e)
+{
+    PGconn *pg = conn_pg(s->conn);
+    int fd = lo_open(pg, oid, INV_WRITE);
+    if (fd < 0)
+        return session_error(s, e);
+    for (;;) {
+        const uint8_t *p;
+        size_t n;
+        int more = dump_data_next(data, &p, &n, e);
+        if (more < 0)
+            return more;
+        if (more == 0)
+            break;
+        if (lo_write(pg, fd, (const char *)p, n) != (int)n)
+            return session_error(s, e);
+        uint64_t bytes = atomic_fetch_add(&r->bytes, n) + n;
+        restore_progress(r->c->options, bytes, r->total, "large objects");
+    }
+    return lo_close(pg, fd) < 0 ? session_error(s, e) : 0;
+}
+
+int rows_load_blobs(Rows *r, Session *s, Error *e)
+{
+    const Archive *a = &r->plan->toc;
+    _cleanup_(reader_closep) Reader *archive = NULL;
+    TRY(content_file(r->c, DUMP_NAME, &archive, e));
+    for (size_t i = 0; i < a->n; i++) {
+        DumpData data;
+        uint32_t oid = 0;
+        if (!toc_is(&a->entries[i], "BLOBS"))
+            continue;
+        TRY(dump_data_begin(archive, &a->entries[i], BLOCK_BLOBS, &data, e));
+        for (;;) {
+            TRY(dump_data_blob(&data, &oid, e));
+            if (oid == 0)
+                break;
+            int err = write_blob(s, oid, &data, r, e);
+            if (err < 0) {
+                error_prefix(e, "large object %u: ", oid);
+                return err;
+            }
+        }
+    }
+    return 0;
+}
