@@ -161,8 +161,8 @@ static void print_text(const RestoreResult *r)
     char size[REPORT_SIZE_SIZE], time[REPORT_DURATION_SIZE];
     report_format_size(r->bytes, size);
     report_format_duration(r->seconds, time);
-    report_print("restored %s to %s: %" PRIu64 " table%s, %" PRIu64 " row%s", r->backup.archive_name,
-                 r->target, r->tables, r->tables == 1 ? "" : "s", r->rows,
+    report_print("restored %s to %s: %" PRIu64 " table%s, %" PRIu64 " row%s",
+                 r->backup.archive_name, r->target, r->tables, r->tables == 1 ? "" : "s", r->rows,
                  r->rows == 1 ? "" : "s");
     if (r->files)
         report_print(", %" PRIu64 " file%s", r->files, r->files == 1 ? "" : "s");
@@ -180,14 +180,11 @@ static int print_result(const Options *o, const RestoreResult *r)
     } else if (!o->quiet) {
         print_text(r);
     }
-    json_array_foreach(r->left_out, i, item)
-    {
-        report_note(PROGRAM, "left out: %s: %s",
-                    json_string_value(json_object_get(item, "what")),
+    json_array_foreach (r->left_out, i, item) {
+        report_note(PROGRAM, "left out: %s: %s", json_string_value(json_object_get(item, "what")),
                     json_string_value(json_object_get(item, "why")));
     }
-    return report_finish(PROGRAM,
-                         json_array_size(r->left_out) ? BK_EXIT_PARTIAL : BK_EXIT_OK);
+    return report_finish(PROGRAM, json_array_size(r->left_out) ? BK_EXIT_PARTIAL : BK_EXIT_OK);
 }
 
 static int check_operands(const Options *o, int n, Error *e)

@@ -1,5 +1,6 @@
 /* Fs: a store shown as a file system, through libfuse's low-level interface. This header is what
- * mount.c needs; the operations stand in ops.c, listing.c and file.c. */
+ * mount.c needs; the operations stand in ops.c, listing.c, file.c and
+ * readonly.c. */
 #pragma once
 
 #define FUSE_USE_VERSION 312
@@ -27,8 +28,8 @@ int fs_new(Store *store, const FsOptions *o, Fs **ret_fs, Error *e);
 /* The session must have ended. NULL is allowed. */
 void fs_free(Fs *fs);
 
-/* The operations; the session's user data is the Fs. */
-const struct fuse_lowlevel_ops *fs_operations(void);
+/* Fill in the operations; the session's user data is the Fs. */
+void fs_operations(struct fuse_lowlevel_ops *ret_ops);
 
 /* Whether the store says that its backups changed. */
 bool fs_changed(Fs *fs);

@@ -74,6 +74,9 @@ void fs_child_param(const Fs *fs, const Layout *l, const LayoutChild *child,
  * once when it means damage. `backup` (may be NULL) and `index` say what was being read. */
 int fs_failure(Fs *fs, const LayoutBackup *backup, uint32_t index, int r, const Error *e);
 
+/* Fill in the operations that write: with EROFS. */
+void fs_refuse_writes(struct fuse_lowlevel_ops *ops);
+
 /* Free the files that were open when the session ended. */
 void fs_files_free(Fs *fs);
 

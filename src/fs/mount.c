@@ -100,8 +100,9 @@ static int new_session(const MountRequest *m, const char *store, Fs *fs,
         r = fuse_opt_add_arg(args, "-d") < 0 ? -ENOMEM : 0;
     if (r < 0)
         return error_oom(e);
-    const struct fuse_lowlevel_ops *ops = fs_operations();
-    *ret_session = fuse_session_new(args, ops, sizeof(*ops), fs);
+    struct fuse_lowlevel_ops ops;
+    fs_operations(&ops);
+    *ret_session = fuse_session_new(args, &ops, sizeof(ops), fs); /* copies them */
     if (*ret_session)
         return 0;
     r = error_set(e, EINVAL, "the mount's options are refused: %s", kept_fuse_words());

@@ -220,21 +220,20 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 
 /* Nothing is counted, so there is nothing to forget: libfuse answers that itself. No getxattr
  * either: its mere presence costs two requests a file in every `ls -l`. */
-static const struct fuse_lowlevel_ops operations = {
-    .init = op_init,
-    .lookup = op_lookup,
-    .getattr = op_getattr,
-    .readlink = op_readlink,
-    .statfs = op_statfs,
-    .opendir = fs_op_opendir,
-    .readdir = fs_op_readdir,
-    .readdirplus = fs_op_readdirplus,
-    .open = fs_op_open,
-    .read = fs_op_read,
-    .release = fs_op_release,
-};
-
-const struct fuse_lowlevel_ops *fs_operations(void)
+void fs_operations(struct fuse_lowlevel_ops *ret_ops)
 {
-    return &operations;
+    *ret_ops = (struct fuse_lowlevel_ops){
+        .init = op_init,
+        .lookup = op_lookup,
+        .getattr = op_getattr,
+        .readlink = op_readlink,
+        .statfs = op_statfs,
+        .opendir = fs_op_opendir,
+        .readdir = fs_op_readdir,
+        .readdirplus = fs_op_readdirplus,
+        .open = fs_op_open,
+        .read = fs_op_read,
+        .release = fs_op_release,
+    };
+    fs_refuse_writes(ret_ops);
 }

@@ -37,10 +37,12 @@ static void list_databases(const json_t *databases, Buf *out)
 {
     size_t i;
     json_t *d;
-    json_array_foreach(databases, i, d)
-    {
+    json_array_foreach (databases, i, d) {
         const char *path = text_of(d, "path"), *name = text_of(d, "name");
-        buf_addf(out, "%s%s (%s)", i ? ", " : "", path && *path ? path : name ? name : "?",
+        buf_addf(out, "%s%s (%s)", i ? ", " : "",
+                 path && *path ? path
+                 : name        ? name
+                               : "?",
                  text_of(d, "type") ? text_of(d, "type") : "?");
     }
 }
@@ -84,14 +86,13 @@ static int choose_database(Content *c, const char *type, Error *e)
         return 0;
     for (int by_path = 1; by_path >= 0 && n != 1; by_path--) {
         n = 0;
-        json_array_foreach(databases, i, d)
-        {
+        json_array_foreach (databases, i, d) {
             const char *is = text_of(d, "type"), *path = text_of(d, "path");
             if (type && (!is || strcmp(is, type) != 0))
                 continue;
             /* Paths are unique where names are not. */
-            if (o->database && (by_path ? !path || strcmp(path, o->database) != 0
-                                        : !is_called(d, o->database)))
+            if (o->database &&
+                (by_path ? !path || strcmp(path, o->database) != 0 : !is_called(d, o->database)))
                 continue;
             c->database = d;
             n++;
@@ -150,8 +151,8 @@ static int object_name(const DirEntry *entry, char **ret_name)
 typedef struct Listing {
     Content *c;
     Error *e;
-    char *schema;     /* being listed; owned */
-    Buf path;         /* of its tables/, zero-terminated */
+    char *schema; /* being listed; owned */
+    Buf path;     /* of its tables/, zero-terminated */
     size_t n_allocated;
 } Listing;
 

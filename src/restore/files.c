@@ -21,10 +21,10 @@ typedef struct Files {
     const Content *c;
     RestoreResult *result;
     Error *e;
-    bool replace;     /* into a directory that holds something */
-    Buf path;         /* below the target, zero-terminated, for messages and selection */
-    char **wanted;    /* paths of the directories selected; NULL-terminated; NULL: everything */
-    int dir;          /* being filled */
+    bool replace;  /* into a directory that holds something */
+    Buf path;      /* below the target, zero-terminated, for messages and selection */
+    char **wanted; /* paths of the directories selected; NULL-terminated; NULL: everything */
+    int dir;       /* being filled */
     int depth;
 } Files;
 
@@ -42,8 +42,7 @@ static bool is_wanted(const Files *f, const char *path)
     size_t n = strlen(path);
     for (char **w = f->wanted; w && *w; w++) {
         size_t m = strlen(*w), shorter = n < m ? n : m;
-        if (strncmp(path, *w, shorter) == 0 &&
-            (n == m || (n < m ? (*w)[n] : path[m]) == '/'))
+        if (strncmp(path, *w, shorter) == 0 && (n == m || (n < m ? (*w)[n] : path[m]) == '/'))
             return true;
     }
     return !f->wanted;
@@ -77,7 +76,7 @@ static int copy_bytes(Files *f, const DirEntry *entry, int fd)
         size_t n;
         int more = reader_next(r, SIZE_MAX, &p, &n, f->e);
         if (more < 0)
-            error_prefix(f->e, "%s: ", (const char *)f->path.data);
+            error_prefix(f->e, "%s", (const char *)f->path.data);
         if (more <= 0)
             return more;
         int err = io_write_all(fd, p, n);
@@ -133,8 +132,7 @@ static int write_dir(Files *f, const DirEntry *entry, const char *name)
                          (const char *)f->path.data);
     if (mkdirat(f->dir, name, 0700) < 0 && !(f->replace && errno == EEXIST))
         return fail(f, errno, "make");
-    _cleanup_close_ int fd =
-        openat(f->dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    _cleanup_close_ int fd = openat(f->dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return fail(f, errno, "open");
     if (f->replace && fchmod(fd, 0700) < 0)
@@ -197,8 +195,7 @@ static char *schema_path(const Content *c, const char *schema)
 {
     size_t i;
     json_t *s;
-    json_array_foreach(json_object_get(c->database, "schemas"), i, s)
-    {
+    json_array_foreach (json_object_get(c->database, "schemas"), i, s) {
         const char *path = json_string_value(json_object_get(s, "path"));
         const char *name = json_string_value(json_object_get(s, "name"));
         if (path && name && strcmp(name, schema) == 0)

@@ -152,8 +152,7 @@ int reader_exactly(Reader *r, void *data, size_t len, Error *e)
 int reader_all(Reader *r, uint64_t limit, Buf *out, Error *e)
 {
     if (r->size - r->offset > limit)
-        return error_set(e, EFBIG, "the file is larger than %llu bytes",
-                         (unsigned long long)limit);
+        return error_set(e, EFBIG, "the file is larger than %llu bytes", (unsigned long long)limit);
     for (;;) {
         const uint8_t *p;
         size_t n;

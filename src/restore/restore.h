@@ -36,7 +36,7 @@ typedef struct RestoreResult {
     const char *type; /* of the target: "postgres", "sqlite", "file" */
     char *target;     /* masked; owned */
     char *database;   /* the backup's database, or NULL for a whole backup; owned */
-    uint64_t objects; /* PostgreSQL: objects created or filled */
+    uint64_t objects; /* PostgreSQL: entries of the archive restored */
     uint64_t files;   /* file: only */
     uint64_t tables, rows, bytes;
     bool one_transaction;

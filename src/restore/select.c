@@ -121,8 +121,7 @@ int select_schemas(const Content *c, Error *e)
         bool found = false;
         size_t k;
         json_t *s;
-        json_array_foreach(schemas, k, s)
-        {
+        json_array_foreach (schemas, k, s) {
             const char *name = json_string_value(json_object_get(s, "name"));
             found |= name && strcmp(name, o->schemas[i]) == 0;
         }

@@ -10,7 +10,7 @@
 #include "util/cleanup.h"
 
 #define SCHEMA_MAX (64u << 20) /* bytes of one table's schema.sql */
-#define ROW_MAX   (3u << 30)  /* bytes of one row's statement: a value of 10^9 bytes in hex */
+#define ROW_MAX    (3u << 30)  /* bytes of one row's statement: a value of 10^9 bytes in hex */
 
 typedef struct Tables {
     const Content *c;

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#define HASH_FUNCTION HASH_FNV /* the default one falls through its cases, which clang warns of */
 #include <uthash.h>
 
 #include "util/cleanup.h"
@@ -288,8 +289,8 @@ static const PackEntry *find_entry(const PackIndex *x, uint32_t offset, const Ob
         else
             hi = mid;
     }
-    bool found = lo < x->n && x->entries[lo].offset == offset &&
-                 id_compare(&x->entries[lo].id, id) == 0;
+    bool found =
+        lo < x->n && x->entries[lo].offset == offset && id_compare(&x->entries[lo].id, id) == 0;
     return found ? &x->entries[lo] : NULL;
 }
 

@@ -49,7 +49,11 @@ static int name_damage(Error *e, int r, const ObjectId *id, const Place *p)
         return error_set(e, EIO, "object %s is in no pack", object);
     id_to_hex(&p->pack, pack);
     error_prefix(e, "object %s in pack %s", object, pack);
-    return r == -EBADMSG || r == -ESTALE || r == -ENOENT ? -EIO : r;
+    if (r != -EBADMSG && r != -ESTALE && r != -ENOENT)
+        return r;
+    if (e)
+        e->errnum = EIO;
+    return -EIO;
 }
 
 static int read_record(Store *s, const ObjectId *id, const Place *p, Buf *bytes,

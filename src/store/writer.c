@@ -10,7 +10,10 @@
 #include "store/writer_private.h"
 #include "util/cleanup.h"
 
-#define DEFAULT_LEVEL 3
+/* Whole chunks: level 1 stores as little as level 3 in half the time. Deltas: level 1 looks for
+ * matches in too few places of the base. docs/performance.md has the figures. */
+#define DEFAULT_LEVEL 1
+#define DELTA_LEVEL   3
 
 /* A delta is kept when it is at most this part of what the chunk takes whole, as a fraction. */
 #define PAYS(delta, whole) ((delta) < (whole) / 8 * 7)
@@ -23,7 +26,8 @@ static int try_delta(StoreWriter *w, StoreCodec *c, const BaseChoice *choice, co
     int r = object_get(store_objects(w->store), &choice->id, &base, NULL);
     if (r < 0)
         return 0; /* a damaged base is no reason to fail: the chunk is stored whole */
-    r = codec_compress_delta(c->codec, w->level, base->data, base->len, data, len, &c->record);
+    r = codec_compress_delta(c->codec, w->level > DELTA_LEVEL ? w->level : DELTA_LEVEL, base->data,
+                             base->len, data, len, &c->record);
     object_unref(base);
     if (r < 0)
         return error_errno(e, -r, "cannot compress");
@@ -138,8 +142,8 @@ static void *work(void *arg)
     PutTicket *t;
     while ((t = queue_pop(&w->queue))) {
         _cleanup_(error_release) Error e = ERROR_INIT;
-        int r = c ? put_object(w, c, t, t->object->data, t->object->len, &t->id, &e)
-                  : error_oom(&e);
+        int r =
+            c ? put_object(w, c, t, t->object->data, t->object->len, &t->id, &e) : error_oom(&e);
         if (r < 0)
             note_failure(w, &e);
         object_unref(t->object);

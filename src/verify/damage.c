@@ -118,6 +118,18 @@ int damage_touch(DamageList *l, const ObjectId *object, size_t backup, const cha
     return r;
 }
 
+void damage_filter(DamageList *l, bool (*keep)(void *ctx, const Damage *d), void *ctx)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        if (keep(ctx, &l->items[i]))
+            l->items[kept++] = l->items[i];
+        else
+            damage_release(&l->items[i]);
+    }
+    l->n = kept;
+}
+
 const char *damage_kind_name(DamageKind kind)
 {
     switch (kind) {

@@ -55,5 +55,8 @@ int damage_add(DamageList *l, DamageKind kind, const char *file, const ObjectId 
  * not counted again when it follows at once. 0 or -ENOMEM. Thread-safe. */
 int damage_touch(DamageList *l, const ObjectId *object, size_t backup, const char *path);
 
+/* Drop the findings that `keep` answers false for. Not thread-safe. */
+void damage_filter(DamageList *l, bool (*keep)(void *ctx, const Damage *d), void *ctx);
+
 /* "pack", "object", "base", "missing", "manifest", "event", "tree": for JSON. */
 const char *damage_kind_name(DamageKind kind);

@@ -16,6 +16,7 @@ typedef struct Verify {
     const VerifyOptions *options;
     VerifyResult *result;
     Inventory *inventory;
+    bool missing; /* objects that backups need are in no pack */
 } Verify;
 
 void verify_result_free(VerifyResult *r)
@@ -160,15 +161,54 @@ static bool is_pack_there(const Verify *v, const ObjectId *sha256)
     return lo < v->inventory->n_packs && id_compare(&packs[lo].sha256, sha256) == 0;
 }
 
+static bool has_missing(const DamageList *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (l->items[i].kind == DAMAGE_MISSING)
+            return true;
+    return false;
+}
+
+static bool is_wanted_file(const Inventory *inventory, const char *file)
+{
+    for (size_t i = 0; i < inventory->n_packs; i++) {
+        char name[PACK_NAME_SIZE];
+        pack_name(&inventory->packs[i].sha256, name);
+        if (inventory->packs[i].wanted && strcmp(name, file) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whether a finding concerns the backups that were asked about. */
+static bool is_relevant(void *ctx, const Damage *d)
+{
+    const Verify *v = ctx;
+    const InventoryObject *o = d->has_object ? inventory_find(v->inventory, &d->object) : NULL;
+    switch (d->kind) {
+    case DAMAGE_PACK: /* what is missing may have been in any pack that can't be read */
+        return v->missing || is_wanted_file(v->inventory, d->file);
+    case DAMAGE_OBJECT:
+    case DAMAGE_BASE:
+        return d->touched > 0 || (o && o->wanted);
+    case DAMAGE_MANIFEST:
+        return d->touched > 0;
+    case DAMAGE_EVENT:
+        return false;
+    case DAMAGE_MISSING:
+    case DAMAGE_TREE:
+        return true;
+    }
+    return true;
+}
+
 /* Objects are missing: name the packs that manifests list and that are not there. That alone would
  * be no damage, as a pack goes when nothing in it is needed. */
 static int name_missing_packs(Verify *v, Error *e)
 {
     VerifyResult *r = v->result;
-    bool missing = false;
-    for (size_t i = 0; i < r->damage.n; i++)
-        missing |= r->damage.items[i].kind == DAMAGE_MISSING;
-    for (size_t i = 0; missing && i < r->backups->n; i++) {
+    v->missing = has_missing(&r->damage);
+    for (size_t i = 0; v->missing && i < r->backups->n; i++) {
         Manifest *m = NULL;
         if (store_manifest(v->store, &r->backups->items[i], &m, NULL) < 0)
             continue; /* a finding of its own */
@@ -261,6 +301,8 @@ static int run(Verify *v, Error *e)
         r = name_missing_packs(v, e);
     if (r < 0)
         return r;
+    if (is_limited(v))
+        damage_filter(&result->damage, is_relevant, v);
     count_packs(v);
     if (v->options->quick)
         return 0;

@@ -105,7 +105,8 @@ class Bench:
         self.stack = contextlib.ExitStack()
         self.children = set()
         self._server = None
-        self._shared = {}
+        self._chain = None
+        self.make_chain = None  # set by run
 
     def __enter__(self):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="bakfs-bench-", dir=self.options.tmp))
@@ -143,11 +144,12 @@ class Bench:
             self._server.start()
         return self._server
 
-    def shared(self, key, make):
-        """What several parts use: made by the first."""
-        if key not in self._shared:
-            self._shared[key] = make()
-        return self._shared[key]
+    @property
+    def chain(self):
+        """The shop's days, which several parts share; begun by the first of them."""
+        if not self._chain:
+            self._chain = self.make_chain()
+        return self._chain
 
     def env(self, extra=None):
         env = helpers.clean_env(RESTIC_CACHE_DIR=self.dir / "restic-cache",
@@ -195,6 +197,19 @@ class Bench:
                     before(name)
                 runs[name].runs.append(run())
         return runs
+
+    def peer_names(self, names):
+        """Those of `names` that the options ask for and the machine has."""
+        return [n for n in names if n in self.options.peers and shutil.which(n)]
+
+    def helper(self, name):
+        """A program of this directory, built when needed."""
+        target = f"tests/bench/{name}"
+        done = subprocess.run(["ninja", "-C", str(self.programs.dir), target], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode != 0:
+            raise BenchError(f"could not build {name}:\n{done.stdout[-3000:]}")
+        return self.programs.dir / target
 
     def new_store(self, name):
         path = self.path(name)

@@ -15,12 +15,10 @@ class Peer:
 
     name = ""
     program = ""
-    mount_program = ()  # how it serves a mount in the foreground
-    streams = True      # reads standard input; otherwise a file
 
-    def __init__(self, bench):
+    def __init__(self, bench, repo=None):
         self.bench = bench
-        self.repo = bench.path(f"{self.name}-repo")
+        self.repo = repo or bench.path(f"{self.name}-repo")
         self.setup()
 
     @classmethod
@@ -85,10 +83,10 @@ class Borg(Peer):
 
 class Casync(Peer):
     name = program = "casync"
-    streams = False
 
+    def setup(self):
+        self.repo.mkdir()
     def store(self, source, label):
-        self.repo.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.bench.dir) as scratch:
             self.bench.time(f"{source} >{scratch}/shop.sql")
             return self.bench.time(shell("casync", "make", f"--store={self.repo}/store.castr",

@@ -89,6 +89,10 @@ class Shop:
     def dsn(self):
         return self.server.socket_dsn(self.name)
 
+    def now(self):
+        """The evening of the current day."""
+        return FIRST_DAY + datetime.timedelta(days=self.day + 1)
+
     def _sql(self, sql):
         self.server.psql(self.name, sql, timeout=1800)
 

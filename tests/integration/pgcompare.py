@@ -212,10 +212,10 @@ def quote_arg(path):
     return "'" + str(path).replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def quote_pattern(schema, name):
-    r"""The pattern of \d that stands for one table. Quoted text is taken as it is, but a line's end
-    would end the command."""
-    return re.sub("[\\r\\n]", '"?"', quote_ident(schema) + "." + quote_ident(name))
+def quote_pattern(*names):
+    r"""The pattern of \d and pg_dump that stands for one object. Quoted text is taken as it is, but
+    a line's end would end the command."""
+    return re.sub("[\\r\\n]", '"?"', ".".join(quote_ident(name) for name in names))
 
 
 class Backup:
@@ -225,6 +225,8 @@ class Backup:
         self.server = server
         self.db = db
         self.path = path
+        self.encoding = server.psql(db, "SELECT getdatabaseencoding()")
+        self.codec = "utf-8" if self.encoding == "UTF8" else "latin-1"  # which takes any bytes
 
     def read(self, name):
         return (self.path / name).read_bytes()
@@ -233,7 +235,8 @@ class Backup:
         """The three whole-database scripts are pg_dump's."""
         for name, args in (("restore.sql", ()), ("schema.sql", ("--schema-only",)),
                            ("data.sql", ("--data-only",))):
-            same(bare(self.read(name)), self.server.dump_bytes(self.db, *args), name)
+            expected = self.server.dump_bytes(self.db, "-E", self.encoding, *args)
+            same(bare(self.read(name)), expected, name)
 
     def check_restored(self, restore, control=None, **options):
         """What `restore(database)` puts into an empty database, dumped again, is the source's
@@ -326,10 +329,32 @@ class Backup:
         where = by_name(self.path)[schema.encode(self.codec)]
         return where if table is None else by_name(where / "tables")[table.encode(self.codec)]
 
-    def schema_archive(self, schema):
-        (found,) = self.directory(schema).glob("*_schema_*.dump")
+    @staticmethod
+    def schema_archive(directory):
+        (found,) = directory.glob("*_schema_*.dump")
         assert re.search(r"_schema_\d{8}_\d{6}\.dump$", found.name), found.name
         return found
+
+    def check_schema_archives(self, where):
+        """pg_restore prints the same of a schema's archive as of pg_dump -n's, which names
+        publications that the schema does not hold."""
+        for number, (schema, directory) in enumerate(by_name(self.path).items()):
+            if not (directory / "schema.sql").is_file():
+                continue
+            name = schema.decode(self.codec)
+            ours = self.schema_archive(directory)
+            theirs = pathlib.Path(where) / f"{number}.dump"
+            pattern = os.fsdecode(quote_pattern(name).encode(self.codec))
+            self.server.tool("pg_dump", "-Fc", "-Z0", "-f", theirs, "-n", pattern,
+                             "-d",
+                             self.server.socket_dsn(self.db))
+            entries = theirs.with_suffix(".list")
+            entries.write_bytes(b"".join(
+                line for line in self.server.tool("pg_restore", "-l", theirs).splitlines(True)
+                if b" PUBLICATION TABLE" not in line))
+            expected = self.server.tool("pg_restore", "-f", "-", "-L", entries, theirs)
+            found = self.server.tool("pg_restore", "-f", "-", ours)
+            same(bare(found), bare(expected), f"the archive of schema {name!r}")
 
     # Single tables.
 
@@ -347,12 +372,6 @@ class Backup:
             ORDER BY nspname, relname""")
         return [(*(bytes.fromhex(name).decode(self.codec) for name in line.split("|")[:2]),
                  line.split("|")[2]) for line in rows.split("\n") if line]
-
-    @property
-    def codec(self):
-        """Python's name for the database's encoding; bytes without one pass as LATIN1."""
-        encoding = self.server.psql(self.db, "SELECT getdatabaseencoding()")
-        return "utf-8" if encoding == "UTF8" else "latin-1"
 
     def check_tables(self, only=None):
         """Every table (or those for which `only(schema, name)`) dropped from a copy of the database

@@ -47,15 +47,15 @@ def test_names(two, mount):
         for name in os.listdir(below):
             assert os.listdir(below / name) == os.listdir(mnt / name)
         # Every path to a backup shows the same files.
+        archived = mnt / "archive" / old["archive_name"]
         for one, other in ((mnt.latest(), mnt / "by-id" / new["backup_id"]),
                            (mnt.latest(), below / "latest" / mnt.latest().name),
-                           (mnt / "archive" / old["archive_name"], mnt / "by-id" / old["backup_id"])):
+                           (archived, mnt / "by-id" / old["backup_id"])):
             helpers.run("diff", "-r", one, other)
-        helpers.run("diff", "-r", mnt.latest(), mnt / "archive" / old["archive_name"],
-                    exit=helpers.FAILED)
+        helpers.run("diff", "-r", mnt.latest(), archived, exit=helpers.FAILED)
         # The predecessor's path still resolves, unlisted.
         before = mnt / "latest" / "latest_2026-01-15T14-30-45Z"
-        helpers.run("diff", "-r", before, mnt / "archive" / old["archive_name"])
+        helpers.run("diff", "-r", before, archived)
         for missing in ("latest/nope", "archive/nope", "by-id/nope", "collections/default/nope",
                         "collections/nope", "nope", f"latest/{mnt.latest().name}/nope"):
             assert not os.path.exists(mnt / missing)
@@ -276,8 +276,13 @@ def test_listing_goes_on_at_every_offset(wide_store, two, mount):
         check(mnt.latest() / "main" / "tables", 37)
 
 
-def test_nothing_can_be_written(two, mount):
+@pytest.mark.parametrize("remounted", [False, True])
+def test_nothing_can_be_written(two, mount, remounted):
+    if remounted and os.getuid() != 0:
+        pytest.skip("only root can remount")
     with mount(two) as mnt:
+        if remounted:  # past the kernel's own refusal
+            helpers.run("mount", "-i", "-o", "remount,rw", mnt)
         before = helpers.tree_digest(mnt.latest())
         file, directory = mnt.latest() / "shop.db", mnt.latest() / "main"
         attempts = [

@@ -103,9 +103,7 @@ def test_every_kind_equals_pg_dump(pg, every, store, mount):
         latest = mnt.latest()
         assert strip(latest / "restore.sql") == oracle(pg, every)
         assert strip(latest / "schema.sql") == oracle(pg, every, "--schema-only")
-        data = strip(latest / "data.sql")
-        want = oracle(pg, every, "--data-only")
-        assert sorted(data.split("\n--\n")) == sorted(want.split("\n--\n"))
+        assert strip(latest / "data.sql") == oracle(pg, every, "--data-only")
         restored = restore(pg, latest / "restore.sql")
         assert oracle(pg, restored) == oracle(pg, every)
         drop(pg, restored)
@@ -188,6 +186,27 @@ def test_closure(pg, every, store, mount):
             assert wanted in text, wanted
         assert not (mnt.latest() / "app" / "tables" / "parts" / "data.sql").exists()
         assert not (mnt.latest() / "app" / "tables" / "ft" / "data.sql").exists()
+
+
+def test_partition_restores_alone(pg, pg_db, store, mount):
+    """Its own script loads it, though pg_dump sends the rows of hash partitions of an enum through
+    the root."""
+    pg.psql(pg_db, "CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy'); "
+                   "CREATE TABLE hp (m mood, x int) PARTITION BY HASH (m); "
+                   "CREATE TABLE hp0 PARTITION OF hp FOR VALUES WITH (MODULUS 2, REMAINDER 0); "
+                   "CREATE TABLE hp1 PARTITION OF hp FOR VALUES WITH (MODULUS 2, REMAINDER 1); "
+                   "INSERT INTO hp SELECT m, 7 FROM unnest(enum_range(NULL::mood)) m")
+    store.dump(pg.socket_dsn(pg_db))
+    with mount(store) as mnt:
+        assert strip(mnt.latest() / "restore.sql") == oracle(pg, pg_db)
+        db = pg.createdb()
+        pg.psql(db, "CREATE TYPE mood AS ENUM ('happy', 'ok', 'sad')")
+        for name in ("hp0", "hp1"):
+            for file in ("schema.sql", "data.sql"):
+                pg.psql(db, None, "-1", "-f", mnt.latest() / "public" / "tables" / name / file)
+        rows = "SELECT m, x FROM hp0 UNION ALL SELECT m, x FROM hp1 ORDER BY m::text"
+        assert pg.psql(db, rows) == "happy|7\nok|7\nsad|7"
+        pg.dropdb(db)
 
 
 def test_schema_script_stands_alone(pg, shop, store, mount):

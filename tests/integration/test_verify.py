@@ -101,6 +101,17 @@ def test_damage_elsewhere_does_not_fail_one_backup(two):
         two.verify(exit=helpers.FAILED)
 
 
+def test_damage_of_others_is_not_reported_for_one_backup(two):
+    """Neither a damaged index of a pack it does not need, nor another's manifest or event."""
+    pack = biggest_pack(two)
+    with flipped(pack, pack.stat().st_size - 60):
+        assert result(two, "2026-01-15")["is_valid"]
+        assert not result(two, "--quick", "2026-01-16", exit=helpers.FAILED)["is_valid"]
+    with flipped(two.manifests()[1], 50):
+        assert result(two, "2026-01-15")["is_valid"]
+        two.verify(exit=helpers.FAILED)
+
+
 def test_collections(two):
     assert result(two, "--collection", "b/shop")["backups"] == 1
     done = two.verify("--collection", "b/other", exit=helpers.FAILED)

@@ -82,8 +82,8 @@ static void test_bad_documents_commit_nothing(void **state)
     static const char *const docs[] = {
         "{}", "{\"collection\": {\"namespace\": \"a\", \"name\": \"b/c\"}}",
         "{\"collection\": {\"namespace\": \"a\", \"name\": \"b\"}}",
-        "{\"collection\": {\"namespace\": \"a\", \"name\": \"b\"}, \"archive_name\": \"x/y\","
-        " \"timestamp\": 1}"};
+        ("{\"collection\": {\"namespace\": \"a\", \"name\": \"b\"}, \"archive_name\": \"x/y\","
+         " \"timestamp\": 1}")};
     for (size_t i = 0; i < sizeof(docs) / sizeof(*docs); i++) {
         Error error = ERROR_INIT;
         BackupInfo info;

@@ -134,8 +134,8 @@ static void test_the_lock_file_may_hold_anything(void **state)
                                         "{}",
                                         "{\"host\": 5}",
                                         "[1, 2]",
-                                        "{\"host\": \"\\u001b[31m\", \"pid\": "
-                                        "99999999999999999999, \"since\": 1, \"program\": \"\"}"};
+                                        ("{\"host\": \"\\u001b[31m\", \"pid\": "
+                                         "99999999999999999999, \"since\": 1, \"program\": \"\"}")};
     char path[256];
     snprintf(path, sizeof(path), "%s/lock", (char *)*state);
     for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {

@@ -73,6 +73,26 @@ static void test_touches_are_bounded(void **state)
     assert_int_equal(l->items[0].touched, DAMAGE_TOUCHES_MAX + 500);
 }
 
+static bool is_second(void *ctx, const Damage *d)
+{
+    (*(int *)ctx)++;
+    return id_compare(&d->object, &second) == 0;
+}
+
+static void test_filter(void **state)
+{
+    DamageList *l = *state;
+    int asked = 0;
+    damage_add(l, DAMAGE_MISSING, NULL, &first, "one");
+    damage_add(l, DAMAGE_MISSING, NULL, &second, "two");
+    damage_add(l, DAMAGE_OBJECT, "packs/a", &first, "three");
+    damage_touch(l, &first, 0, "x");
+    damage_filter(l, is_second, &asked);
+    assert_int_equal(asked, 3);
+    assert_int_equal(l->n, 1);
+    assert_string_equal(l->items[0].message, "two");
+}
+
 static void test_kinds_have_names(void **state)
 {
     for (DamageKind kind = DAMAGE_PACK; kind <= DAMAGE_TREE; kind++)
@@ -86,6 +106,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_touches_go_to_all_findings_about_the_object, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_touches_are_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_filter, setup, teardown),
         cmocka_unit_test(test_kinds_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,11 +5,8 @@
 #include "source/postgres/archive.h"
 #include "source/postgres/conninfo.h"
 
-/* Change the database that `ci` names. */
-int database_rename(ConnInfo *ci, const char *name, Error *e);
-
 /* Connect to a database of the same server that is always there, to look at or make others. */
-int database_open_admin(const ConnInfo *ci, const RestoreOptions *o, Session *ret_session,
+int database_open_admin(const char *conninfo, const RestoreOptions *o, Session *ret_session,
                         Error *e);
 
 int database_exists(Session *admin, const char *name, bool *ret_exists, Error *e);
@@ -17,12 +14,11 @@ int database_exists(Session *admin, const char *name, bool *ret_exists, Error *e
 /* Objects in the session's database that PostgreSQL itself did not make. */
 int database_count_objects(Session *s, int64_t *ret_n, Error *e);
 
-/* Drop it; with options->force its sessions are ended. */
+/* Drop it; with the session's options->force its sessions are ended. */
 int database_drop(Session *admin, const char *name, Error *e);
 
-/* Make it as the archive's was: encoding and locale; with the archive's owner unless
- * options->no_owner. An archive without its DATABASE entry (of a part only) gives one by the
- * server's defaults. */
+/* Make it as the archive's was: encoding and locale, and owner unless options->no_owner. Where the
+ * archive does not tell (of a part only) by the server's defaults. */
 int database_create(Session *admin, const Archive *a, const char *name, Error *e);
 
 /* Settings, comments and privileges of the archive's database, for the session's. */

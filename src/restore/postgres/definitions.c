@@ -53,9 +53,8 @@ static int make_settings(Definitions *d, int server_major, Error *e)
     /* Rows go into tables whose constraints stand: check them no more than the dump did. Not every
      * role may say so; then it goes without. */
     if (r == 0 && d->o->data_only)
-        r = buf_add_str(&d->settings,
-                        "DO $$BEGIN SET session_replication_role = replica;"
-                        " EXCEPTION WHEN insufficient_privilege THEN NULL; END$$;\n");
+        r = buf_add_str(&d->settings, "DO $$BEGIN SET session_replication_role = replica;"
+                                      " EXCEPTION WHEN insufficient_privilege THEN NULL; END$$;\n");
     return r < 0 || !buf_cstr(&d->settings) ? error_oom(e) : 0;
 }
 
@@ -179,15 +178,14 @@ int definitions_drop(Definitions *d, Batch *b, Error *e)
     restore_progress(d->o, 0, 0, "dropping what is there");
     int r = session_run(b->session, (const char *)d->drops.data, e);
     if (r < 0 && r != -EINTR)
-        error_prefix(e, "dropping what is there: ");
+        error_prefix(e, "dropping what is there");
     return r;
 }
 
 /* Run a SET unless it is in force. */
 static int run_set(Batch *b, Text set, Text *in_force, Error *e)
 {
-    if (set.len == 0 ||
-        (set.len == in_force->len && memcmp(set.p, in_force->p, set.len) == 0))
+    if (set.len == 0 || (set.len == in_force->len && memcmp(set.p, in_force->p, set.len) == 0))
         return 0;
     *in_force = set;
     return session_exec(b->session, set.p, set.len, e);
@@ -203,9 +201,8 @@ static int run_part(Definitions *d, Batch *b, const ScriptPart *p, Text in_force
     if (r == 0)
         r = session_exec(b->session, p->body.p, p->body.len, e);
     if (r < 0 && r != -EINTR)
-        error_prefix(e, "%s %s%s%s: ", t->desc, t->namespace ? t->namespace : "",
+        error_prefix(e, "%s %s%s%s", t->desc, t->namespace ? t->namespace : "",
                      t->namespace && *t->namespace ? "." : "", t->tag ? t->tag : "");
-    b->objects++;
     return r < 0 ? r : batch_step(b, e);
 }
 
@@ -247,13 +244,17 @@ int definitions_run_post(Definitions *d, const ConnInfo *ci, Session *s, int job
     char **env = NULL;
     Archive a = {0};
     TRY(conninfo_keywords(ci, true, &keywords, e));
-    if (!buf_cstr(&keywords) ||
-        asprintf(&dbname, "--dbname=%s", (const char *)keywords.data) < 0 ||
+    if (!buf_cstr(&keywords) || asprintf(&dbname, "--dbname=%s", (const char *)keywords.data) < 0 ||
         asprintf(&jobs_option, "--jobs=%d", jobs) < 0)
         return error_oom(e);
-    const char *argv[] = {d->tools->pg_restore, "--section=post-data", "--no-password",
-                          "--exit-on-error",    dbname,                jobs_option,
-                          "/dev/stdin",         NULL};
+    const char *argv[] = {d->tools->pg_restore,
+                          "--section=post-data",
+                          "--no-password",
+                          "--exit-on-error",
+                          dbname,
+                          jobs_option,
+                          "/dev/stdin",
+                          NULL};
     restore_progress(d->o, 0, 0, "indexes and constraints");
     int r = post_archive(d, &a, e);
     if (r == 0)
@@ -263,6 +264,6 @@ int definitions_run_post(Definitions *d, const ConnInfo *ci, Session *s, int job
     conninfo_env_free(env);
     free(a.entries);
     if (r < 0 && r != -EINTR)
-        error_prefix(e, "indexes and constraints: ");
+        error_prefix(e, "indexes and constraints");
     return r;
 }

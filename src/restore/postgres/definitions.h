@@ -24,8 +24,7 @@ int definitions_make(Definitions *d, int server_major, Error *e);
 typedef struct Batch {
     Session *session;
     bool is_single;
-    size_t done;       /* commands since the last commit */
-    uint64_t objects;  /* entries run */
+    size_t done; /* commands since the last commit */
 } Batch;
 
 int batch_begin(Batch *b, Error *e);

@@ -19,8 +19,10 @@ int dump_toc(const Content *c, Archive *ret_toc, Error *e)
     int err = content_file(c, DUMP_NAME, &r, e);
     if (err == -ENOENT) {
         error_set(e, ENOENT, "the backup holds no " DUMP_NAME);
-        error_hint(e, "mount the store and use psql: psql -v ON_ERROR_STOP=1 -f "
-                      "MOUNT/by-id/%s/restore.sql", c->backup->id);
+        error_hint(e,
+                   "mount the store and use psql: psql -v ON_ERROR_STOP=1 -f "
+                   "MOUNT/by-id/%s/restore.sql",
+                   c->backup->id);
     }
     if (err < 0)
         return err;
@@ -29,7 +31,7 @@ int dump_toc(const Content *c, Archive *ret_toc, Error *e)
     err = archive_read_toc(archive, ret_toc, e);
     archive_reader_free(archive);
     if (err < 0)
-        error_prefix(e, DUMP_NAME ": ");
+        error_prefix(e, DUMP_NAME);
     return err;
 }
 
@@ -61,8 +63,8 @@ int dump_sizes(const Content *c, const Archive *toc, uint64_t **ret_sizes, Error
     for (size_t i = 0; i < toc->n; i++) {
         if (!has_data(&toc->entries[i]))
             continue;
-        const uint64_t *at = bsearch(&toc->entries[i].data_offset, offsets, n, sizeof(*offsets),
-                                     compare_offsets);
+        const uint64_t *at =
+            bsearch(&toc->entries[i].data_offset, offsets, n, sizeof(*offsets), compare_offsets);
         sizes[i] = at && at[1] > at[0] ? at[1] - at[0] : 0;
     }
     *ret_sizes = TAKE_PTR(sizes);

@@ -16,6 +16,7 @@ static const char *const privileges[] = {"ACL", "DEFAULT ACL", NULL};
 void plan_release(Plan *p)
 {
     free(p->chosen);
+    dump_ids_release(&p->ids);
     free(p->toc.entries);
     free(p->phases);
     *p = (Plan){0};
@@ -52,27 +53,41 @@ static bool is_table_named(const TocEntry *t, const ContentTable *table)
            strcmp(t->tag, table->name) == 0;
 }
 
-static int choose_tables(const Content *c, const Archive *a, bool *chosen, Error *e)
+/* A partitioned table has its rows in its partitions: choose those with it. Whether any was added.
+ */
+static bool choose_partitions(Plan *p, const size_t *owners)
 {
+    bool added = false;
+    for (size_t i = 0; i < p->all->n; i++) {
+        const TocEntry *t = &p->all->entries[i];
+        size_t owner = owners[i];
+        if (!toc_is(t, "TABLE ATTACH") || owner == OWNER_NONE || p->chosen[owner])
+            continue;
+        for (size_t d = 0; d < t->n_deps; d++) {
+            size_t parent = dump_ids_find(&p->ids, t->deps[d]);
+            if (parent != OWNER_NONE && parent != owner && p->chosen[parent])
+                added = p->chosen[owner] = true;
+        }
+    }
+    return added;
+}
+
+static int choose_tables(const Content *c, Plan *p, Error *e)
+{
+    const Archive *a = p->all;
     _cleanup_free_ size_t *tables = NULL, *owners = NULL;
     TRY(select_tables(c, &tables, e));
-    TRY(plan_owners(a, &owners, e));
+    TRY(owners_find(a, &p->ids, &owners, e));
     for (size_t k = 0; k < c->options->n_tables; k++)
         for (size_t i = 0; i < a->n; i++)
-            chosen[i] |= is_table_named(&a->entries[i], &c->tables[tables[k]]);
+            p->chosen[i] |= is_table_named(&a->entries[i], &c->tables[tables[k]]);
+    while (choose_partitions(p, owners))
+        ;
     /* Twice: a sequence belongs to a table, its value to the sequence. */
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < a->n; i++)
-            chosen[i] |= owners[i] != SIZE_MAX && chosen[owners[i]];
+            p->chosen[i] |= owners[i] != OWNER_NONE && p->chosen[owners[i]];
     return 0;
-}
-
-static size_t find_id(const Archive *a, int32_t id)
-{
-    for (size_t i = 0; i < a->n; i++)
-        if (a->entries[i].dump_id == id)
-            return i;
-    return SIZE_MAX;
 }
 
 /* Extensions that what is chosen needs: harmless where they exist. */
@@ -89,12 +104,12 @@ static void choose_extensions(const Archive *a, bool *chosen)
 
 static bool fits_mode(const RestoreOptions *o, const TocEntry *t)
 {
-    if (o->no_acl && plan_is_any(t, privileges))
+    if (o->no_acl && toc_is_any(t, privileges))
         return false;
     if (o->schema_only)
         return model_is_schema(t);
     if (o->data_only)
-        return !model_is_schema(t) && !toc_is(t, "MATERIALIZED VIEW DATA");
+        return !model_is_schema(t);
     return true;
 }
 
@@ -104,9 +119,10 @@ int plan_make(const Content *c, const Archive *all, Plan *ret_plan, Error *e)
     _cleanup_(plan_release) Plan p = {.all = all, .is_whole = !o->n_schemas && !o->n_tables};
     if (!(p.chosen = calloc(all->n + 1, sizeof(*p.chosen))))
         return error_oom(e);
+    TRY(dump_ids_make(all, &p.ids, e));
     TRY(select_schemas(c, e));
     if (o->n_tables)
-        TRY(choose_tables(c, all, p.chosen, e));
+        TRY(choose_tables(c, &p, e));
     for (size_t i = 0; i < all->n; i++) {
         const TocEntry *t = &all->entries[i];
         p.chosen[i] |= p.is_whole ? !is_database(t) : o->n_schemas && is_of_schema(o, t);
@@ -115,35 +131,77 @@ int plan_make(const Content *c, const Archive *all, Plan *ret_plan, Error *e)
         choose_extensions(all, p.chosen);
     for (size_t i = 0; i < all->n; i++) {
         p.chosen[i] &= fits_mode(o, &all->entries[i]);
-        p.chosen[i] |= plan_is_any(&all->entries[i], specials);
+        p.chosen[i] |= toc_is_any(&all->entries[i], specials);
     }
     *ret_plan = p;
     p = (Plan){0};
     return 0;
 }
 
-/* Whether the target has the table, function or schema `t` defines. */
+/* Where the catalogue lists objects of a kind. */
+static const struct {
+    const char *desc, *sql;
+} catalogues[] = {
+    {"SCHEMA", "SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = $1"},
+    {"FUNCTION", "SELECT count(*) FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n"
+                 " ON n.oid = p.pronamespace WHERE n.nspname = $1 AND p.proname = $2"},
+    {"TYPE", "SELECT count(*) FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n"
+             " ON n.oid = t.typnamespace WHERE n.nspname = $1 AND t.typname = $2"},
+    {"DOMAIN", NULL}, /* as the one before */
+    {"COLLATION", "SELECT count(*) FROM pg_catalog.pg_collation c JOIN pg_catalog.pg_namespace n"
+                  " ON n.oid = c.collnamespace WHERE n.nspname = $1 AND c.collname = $2"},
+    {NULL, "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+           " ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2"},
+};
+
+/* Whether the target has what `t` defines. */
 static int has_object(Session *s, const TocEntry *t, bool *ret_has, Error *e)
 {
-    const char *sql = "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
-                      " ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
-    const char *tag = t->tag ? t->tag : "";
-    _cleanup_free_ char *name = strdup(tag);
+    const char *sql = NULL;
+    _cleanup_free_ char *name = strdup(t->tag ? t->tag : "");
     int64_t n = 0;
     if (!name)
         return error_oom(e);
-    if (toc_is(t, "SCHEMA")) {
-        sql = "SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = $1";
-        TRY(session_number(s, sql, tag, NULL, &n, e));
-    } else {
-        if (toc_is(t, "FUNCTION")) {
-            name[strcspn(name, "(")] = 0;
-            sql = "SELECT count(*) FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n"
-                  " ON n.oid = p.pronamespace WHERE n.nspname = $1 AND p.proname = $2";
-        }
-        TRY(session_number(s, sql, t->namespace ? t->namespace : "", name, &n, e));
+    for (size_t i = 0; i < sizeof(catalogues) / sizeof(catalogues[0]); i++) {
+        sql = catalogues[i].sql ? catalogues[i].sql : sql;
+        if (!catalogues[i].desc || toc_is(t, catalogues[i].desc))
+            break;
     }
+    if (toc_is(t, "FUNCTION"))
+        name[strcspn(name, "(")] = 0; /* of any arguments */
+    if (toc_is(t, "SCHEMA"))
+        TRY(session_number(s, sql, name, NULL, &n, e));
+    else
+        TRY(session_number(s, sql, t->namespace ? t->namespace : "", name, &n, e));
     *ret_has = n > 0;
+    return 0;
+}
+
+/* Choose what a table needs and the target lacks, and what that needs in turn. */
+static int choose_needed(Plan *p, const RestoreOptions *o, Session *s, Error *e)
+{
+    static const char *const kinds[] = {"TYPE",     "DOMAIN",   "COLLATION",
+                                        "SEQUENCE", "FUNCTION", NULL};
+    const Archive *a = p->all;
+    /* Backwards, for most dependencies point to earlier entries; until nothing is added. */
+    for (bool again = true; again;) {
+        again = false;
+        for (size_t i = a->n; i-- > 0;) {
+            const TocEntry *t = &a->entries[i];
+            for (size_t d = 0; p->chosen[i] && d < t->n_deps; d++) {
+                size_t k = dump_ids_find(&p->ids, t->deps[d]);
+                bool has = false;
+                if (k == OWNER_NONE || p->chosen[k] || !toc_is_any(&a->entries[k], kinds))
+                    continue;
+                TRY(has_object(s, &a->entries[k], &has, e));
+                if (has)
+                    continue;
+                restore_note(o, "%s %s.%s is missing in the target: restoring it too",
+                             a->entries[k].desc, a->entries[k].namespace, a->entries[k].tag);
+                p->chosen[k] = again = true;
+            }
+        }
+    }
     return 0;
 }
 
@@ -152,14 +210,14 @@ static bool may_lack(const TocEntry *t)
 {
     static const char *const kinds[] = {"FK CONSTRAINT", "TABLE ATTACH", "INDEX ATTACH", "TRIGGER",
                                         NULL};
-    return plan_is_any(t, kinds);
+    return toc_is_any(t, kinds);
 }
 
 static bool is_referred(const TocEntry *t)
 {
-    static const char *const kinds[] = {"TABLE", "FOREIGN TABLE", "INDEX", "CONSTRAINT",
-                                        "FUNCTION", NULL};
-    return plan_is_any(t, kinds);
+    static const char *const kinds[] = {"TABLE",      "FOREIGN TABLE", "INDEX",
+                                        "CONSTRAINT", "FUNCTION",      NULL};
+    return toc_is_any(t, kinds);
 }
 
 /* A constraint's tag is "<table> <name>", and its index bears its name. */
@@ -194,10 +252,10 @@ static int check_references(Plan *p, Session *s, RestoreResult *result, Error *e
     for (size_t i = 0; i < a->n; i++) {
         const TocEntry *t = &a->entries[i];
         for (size_t d = 0; p->chosen[i] && may_lack(t) && d < t->n_deps; d++) {
-            size_t k = find_id(a, t->deps[d]);
+            size_t k = dump_ids_find(&p->ids, t->deps[d]);
             TocEntry copy;
             bool has = true;
-            if (k == SIZE_MAX || p->chosen[k] || !is_referred(&a->entries[k]))
+            if (k == OWNER_NONE || p->chosen[k] || !is_referred(&a->entries[k]))
                 continue;
             TRY(has_object(s, as_relation(&a->entries[k], &copy), &has, e));
             if (!has)
@@ -230,13 +288,14 @@ static int check_schemas(Plan *p, const RestoreOptions *o, Session *s, Error *e)
 
 static Phase phase_of(const TocEntry *t, int section)
 {
-    if (plan_is_any(t, specials))
+    if (toc_is_any(t, specials))
         return PHASE_NONE;
-    if (plan_is_any(t, privileges) || toc_is(t, "EVENT TRIGGER") ||
+    if (toc_is_any(t, privileges) || toc_is(t, "EVENT TRIGGER") ||
         toc_is(t, "MATERIALIZED VIEW DATA") || (toc_is(t, "COMMENT") && is_about(t, "EVENT")))
         return PHASE_LAST;
-    return section == SECTION_DATA ? PHASE_DATA : section == SECTION_POST_DATA ? PHASE_POST
-                                                                               : PHASE_PRE;
+    return section == SECTION_DATA        ? PHASE_DATA
+           : section == SECTION_POST_DATA ? PHASE_POST
+                                          : PHASE_PRE;
 }
 
 /* Comments and the like have no section: they go with what stands before them. */
@@ -268,6 +327,8 @@ static int build_toc(Plan *p, const RestoreOptions *o, Error *e)
 int plan_adapt(Plan *p, const RestoreOptions *o, Session *s, RestoreResult *result, Error *e)
 {
     if (!p->is_whole) {
+        if (o->n_tables && !o->data_only)
+            TRY(choose_needed(p, o, s, e));
         TRY(check_schemas(p, o, s, e));
         if (!o->data_only)
             TRY(check_references(p, s, result, e));

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "restore/content.h"
+#include "restore/postgres/owners.h"
 #include "restore/postgres/session.h"
-#include "source/postgres/archive.h"
 
 typedef enum Phase {
     PHASE_NONE, /* settings that stand in every script */
@@ -17,6 +17,7 @@ typedef struct Plan {
     const Archive *all; /* borrowed */
     bool *chosen;       /* for each entry of `all`; owned */
     bool is_whole;      /* nothing was chosen by name */
+    DumpIds ids;        /* of `all` */
     /* From plan_adapt on: */
     Archive toc;   /* the entries chosen, in their order; strings borrowed, the array owned */
     Phase *phases; /* of each; owned */
@@ -27,14 +28,7 @@ void plan_release(Plan *p);
 /* Choose by the options; c's list of tables must have been read. `all` must outlive the plan. */
 int plan_make(const Content *c, const Archive *all, Plan *ret_plan, Error *e);
 
-/* Look at the target: schemas that exist are not made again, those that tables chosen by name need
- * are, and what refers to something that is neither chosen nor there is left out and noted in
- * `result`. */
+/* Look at the target: schemas that exist are not made again; of tables chosen by name the types,
+ * functions and schemas they need are chosen too where they are missing; and what refers to
+ * something that is neither chosen nor there is left out and noted in `result`. */
 int plan_adapt(Plan *p, const RestoreOptions *o, Session *s, RestoreResult *result, Error *e);
-
-/* For each entry of `a` the index of the table, view or sequence it is a part of (itself for
- * those), SIZE_MAX for others; an array that the caller frees. Exported for tests. */
-int plan_owners(const Archive *a, size_t **ret_owners, Error *e);
-
-/* Whether the entry is one of `kinds`, a NULL-terminated list. */
-bool plan_is_any(const TocEntry *t, const char *const *kinds);

@@ -1,9 +1,9 @@
 /* Pool: tasks done by several sessions at once. */
 #pragma once
 
+#include "restore/content.h"
 #include "restore/postgres/session.h"
 #include "restore/reader.h"
-#include "restore/content.h"
 
 typedef struct Worker {
     Session session;

@@ -19,12 +19,15 @@ void rows_release(Rows *r)
     r->n = 0;
 }
 
-static bool has_definition(const Archive *a, const TocEntry *data)
+/* Whether the archive defines the table that these are the rows of. */
+static bool has_definition(const Plan *p, const TocEntry *data)
 {
-    for (size_t i = 0; i < a->n; i++)
-        if ((toc_is(&a->entries[i], "TABLE") || toc_is(&a->entries[i], "FOREIGN TABLE")) &&
-            a->entries[i].oid == data->oid)
+    for (size_t d = 0; d < data->n_deps; d++) {
+        size_t i = dump_ids_find(&p->ids, data->deps[d]);
+        const TocEntry *t = i != OWNER_NONE ? &p->all->entries[i] : NULL;
+        if (t && toc_is(t, "TABLE") && t->oid == data->oid)
             return true;
+    }
     return false;
 }
 
@@ -45,11 +48,10 @@ int rows_prepare(Rows *r, Error *e)
         /* Rows that are loaded through the root may end up in other partitions than before, and
          * an extension fills its tables itself. */
         bool via_root = t->defn && strncmp(t->defn, VIA_ROOT, strlen(VIA_ROOT)) == 0;
-        r->tasks[r->n++] =
-            (RowsTask){.entry = t,
-                       .table = content_find_table(r->c, t->namespace, t->tag),
-                       .size = sizes[i],
-                       .is_exact = !via_root && has_definition(r->plan->all, t)};
+        r->tasks[r->n++] = (RowsTask){.entry = t,
+                                      .table = content_find_table(r->c, t->namespace, t->tag),
+                                      .size = sizes[i],
+                                      .is_exact = !via_root && has_definition(r->plan, t)};
         r->total += sizes[i];
     }
     return 0;
@@ -113,7 +115,7 @@ static int load_table(Rows *r, const RowsTask *task, Session *s, Reader *archive
     }
     if (err < 0) {
         if (err != -EINTR)
-            error_prefix(e, "rows of table %s.%s: ", t->namespace, t->tag);
+            error_prefix(e, "rows of table %s.%s", t->namespace, t->tag);
         return err;
     }
     if (task->table && task->table->has_rows && rows != task->table->rows)
@@ -137,9 +139,8 @@ static int check_table(const RowsTask *task, Session *s, Error *e)
     if (!task->is_exact || !task->table || !task->table->has_rows)
         return 0;
     TRY(count_rows(s, task->entry, &rows, e));
-    return rows - task->before == task->table->rows
-               ? 0
-               : miscount(task, rows - task->before, "has", e);
+    return rows - task->before == task->table->rows ? 0
+                                                    : miscount(task, rows - task->before, "has", e);
 }
 
 int rows_check(Rows *r, Session *s, Error *e)
@@ -229,7 +230,7 @@ int rows_load_blobs(Rows *r, Session *s, Error *e)
                 break;
             int err = write_blob(s, oid, &data, r, e);
             if (err < 0) {
-                error_prefix(e, "large object %u: ", oid);
+                error_prefix(e, "large object %u", oid);
                 return err;
             }
         }

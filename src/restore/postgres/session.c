@@ -53,6 +53,7 @@ static const char *hint_for(const char *state)
                   "or restore into a new database (--create)"},
         {"53200", "raise max_locks_per_transaction on the server, or give --jobs 2: not all in one "
                   "transaction then"},
+        {"23505", "it is there already: give --overwrite to replace it"},
         {"53100", "make room on the server's disk"},
         {"23503", "rows it refers to are missing: restore those tables with it"},
         {"55006", "end the sessions that use it, or give --force"},

@@ -156,22 +156,26 @@ static int compare_belongs(const void *x, const void *y)
 
 int catalog_belongs(Conn *c, BelongsList *ret_list, Error *e)
 {
+    /* What a partition's trigger has from its parent's is no part of the partition alone. */
+    _cleanup_free_ char *sql = NULL;
+    if (asprintf(&sql,
+                 "SELECT 'pg_constraint'::regclass::oid, oid, conrelid FROM pg_constraint"
+                 " WHERE conrelid <> 0"
+                 " UNION ALL SELECT 'pg_trigger'::regclass, oid, tgrelid FROM pg_trigger%s"
+                 " UNION ALL SELECT 'pg_rewrite'::regclass, oid, ev_class FROM pg_rewrite"
+                 " UNION ALL SELECT 'pg_policy'::regclass, oid, polrelid FROM pg_policy"
+                 " UNION ALL SELECT 'pg_attrdef'::regclass, oid, adrelid FROM pg_attrdef"
+                 " UNION ALL SELECT 'pg_statistic_ext'::regclass, oid, stxrelid"
+                 "  FROM pg_statistic_ext"
+                 " UNION ALL SELECT 'pg_class'::regclass, indexrelid, indrelid FROM pg_index"
+                 " UNION ALL SELECT 'pg_class'::regclass, d.objid, d.refobjid FROM pg_depend d"
+                 "  JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'"
+                 "  WHERE d.classid = 'pg_class'::regclass AND d.refclassid = d.classid"
+                 "  AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0",
+                 conn_major(c) >= 13 ? " WHERE tgparentid = 0" : "") < 0)
+        return error_oom(e);
     _cleanup_(result_clear) PGresult *res = NULL;
-    TRY(conn_query(c,
-                   "SELECT 'pg_constraint'::regclass::oid, oid, conrelid FROM pg_constraint"
-                   " WHERE conrelid <> 0"
-                   " UNION ALL SELECT 'pg_trigger'::regclass, oid, tgrelid FROM pg_trigger"
-                   " UNION ALL SELECT 'pg_rewrite'::regclass, oid, ev_class FROM pg_rewrite"
-                   " UNION ALL SELECT 'pg_policy'::regclass, oid, polrelid FROM pg_policy"
-                   " UNION ALL SELECT 'pg_attrdef'::regclass, oid, adrelid FROM pg_attrdef"
-                   " UNION ALL SELECT 'pg_statistic_ext'::regclass, oid, stxrelid"
-                   "  FROM pg_statistic_ext"
-                   " UNION ALL SELECT 'pg_class'::regclass, indexrelid, indrelid FROM pg_index"
-                   " UNION ALL SELECT 'pg_class'::regclass, d.objid, d.refobjid FROM pg_depend d"
-                   "  JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'"
-                   "  WHERE d.classid = 'pg_class'::regclass AND d.refclassid = d.classid"
-                   "  AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0",
-                   0, NULL, &res, e));
+    TRY(conn_query(c, sql, 0, NULL, &res, e));
     size_t n = (size_t)PQntuples(res);
     Belongs *items = calloc(n + 1, sizeof(*items));
     if (!items)
@@ -204,8 +208,8 @@ int catalog_references(Conn *c, ReferenceList *ret_list, Error *e)
 {
     _cleanup_(result_clear) PGresult *res = NULL;
     TRY(conn_query(c,
-                   "SELECT DISTINCT conrelid, confrelid FROM pg_constraint"
-                   " WHERE contype = 'f' AND conrelid <> confrelid ORDER BY 1, 2",
+                   "SELECT conrelid, confrelid FROM pg_constraint"
+                   " WHERE contype = 'f' AND conrelid <> confrelid ORDER BY conrelid, conname",
                    0, NULL, &res, e));
     size_t n = (size_t)PQntuples(res);
     Reference *items = calloc(n + 1, sizeof(*items));

@@ -80,6 +80,26 @@ static int buckets_make(const Script *s, const size_t *of, size_t n, Buckets *re
     return 0;
 }
 
+/* A table's own data script loads the table itself, even where pg_dump sends a partition's rows
+ * through the root: the partition may stand alone. */
+static int add_own_data(Composer *c, const ModelTable *t, const ScriptPart *p)
+{
+    static const char via_root[] = "\n-- load via partition root ", to[] = " TO STDOUT";
+    const char *at =
+        p->body.len ? memmem(p->body.p, p->body.len, via_root, strlen(via_root)) : NULL;
+    if (!at || !p->entry->defn || strncmp(p->entry->defn, via_root + 1, strlen(via_root + 1)) != 0)
+        return add_part(c, p, NULL, NULL);
+    ScriptPart own = *p;
+    own.body.len = (size_t)(at + 1 - p->body.p);
+    TRY(composer_part(c, &own));
+    TRY(composer_text(c, t->copy_sql, strlen(t->copy_sql) - strlen(to)));
+    static const char from[] = " FROM stdin;\n";
+    TRY(composer_text(c, from, strlen(from)));
+    TRY(composer_rope(c, NULL));
+    TRY(composer_text(c, COPY_END, strlen(COPY_END)));
+    return composer_text(c, p->after.p, p->after.len);
+}
+
 static int prepare_table(ModelTable *t, const Script *s, const Buckets *b, size_t index,
                          const uint8_t secret[32])
 {
@@ -87,7 +107,9 @@ static int prepare_table(ModelTable *t, const Script *s, const Buckets *b, size_
     TRY(composer_new(s, false, &c));
     for (size_t i = b->first[index]; i < b->first[index + 1]; i++) {
         const ScriptPart *p = &s->parts[b->parts[i]];
-        if (p->index == t->data || toc_is(p->entry, "SEQUENCE SET"))
+        if (p->index == t->data)
+            TRY(add_own_data(c, t, p));
+        else if (toc_is(p->entry, "SEQUENCE SET"))
             TRY(add_part(c, p, NULL, NULL));
     }
     const Buf *text;

@@ -55,11 +55,12 @@ static void expect(World *w, Reference *references, size_t n, const size_t *want
         assert_int_equal(w->model.table_of[parts[i]], want[i]);
 }
 
-static void test_as_printed(void **state)
+/* Without keys the order is that of the tables: by schema and name. */
+static void test_by_name(void **state)
 {
     _cleanup_(world_release) World w;
     world_init(&w, 3, (size_t[]){2, 0, 1});
-    expect(&w, NULL, 0, (size_t[]){2, 0, 1});
+    expect(&w, NULL, 0, (size_t[]){0, 1, 2});
 }
 
 static void test_references_first(void **state)
@@ -70,12 +71,22 @@ static void test_references_first(void **state)
     expect(&w, r, 4, (size_t[]){2, 1, 3, 0});
 }
 
+/* The oldest table of a circle comes first, though its key refers to a later one. */
 static void test_circle(void **state)
 {
     _cleanup_(world_release) World w;
     world_init(&w, 3, NULL);
     Reference r[] = {{100, 101}, {101, 102}, {102, 100}};
-    expect(&w, r, 3, (size_t[]){2, 1, 0});
+    expect(&w, r, 3, (size_t[]){0, 2, 1});
+}
+
+/* Two keys between the same tables, circles that share a table, and a table that hangs on them. */
+static void test_circles(void **state)
+{
+    _cleanup_(world_release) World w;
+    world_init(&w, 4, NULL);
+    Reference r[] = {{100, 101}, {100, 101}, {101, 100}, {101, 102}, {102, 101}, {103, 102}};
+    expect(&w, r, 6, (size_t[]){0, 1, 2, 3});
 }
 
 /* A chain as long as there are tables does not overflow the stack. */
@@ -96,9 +107,8 @@ static void test_long_chain(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_as_printed),
-        cmocka_unit_test(test_references_first),
-        cmocka_unit_test(test_circle),
+        cmocka_unit_test(test_by_name),    cmocka_unit_test(test_references_first),
+        cmocka_unit_test(test_circle),     cmocka_unit_test(test_circles),
         cmocka_unit_test(test_long_chain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,277 @@
+/* postgres://…: a backup's archive into a database.
+ *
+ * How, and why so. `pg_restore -j` needs a file it can open by name and seek in, so streaming it
+ * the archive would mean a second copy of the data on a disk; from a pipe it has one connection
+ * only. So the definitions go through pg_restore, which knows how they are to be spelled, in an
+ * archive in memory without any data; and the rows go from the store into COPY by our own
+ * connections, each chunk fetched once. With one job all of it runs on one connection, in one
+ * transaction. With more, tables are loaded at once and pg_restore runs what comes after, with as
+ * many jobs: its scheduler knows which indexes and constraints get in each other's way. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "restore/postgres/database.h"
+#include "restore/postgres/definitions.h"
+#include "restore/postgres/rows.h"
+#include "restore/targets.h"
+#include "source/postgres/try.h"
+#include "util/cleanup.h"
+
+#define LOCK_SHARE 0.7 /* of the server's lock table that one transaction may fill */
+
+typedef struct Run {
+    Content *c;
+    const RestoreOptions *o;
+    RestoreResult *result;
+    const char *spec;
+    ConnInfo given, pinned;
+    Archive toc;
+    PgTools tools;
+    Plan plan;
+    Definitions definitions;
+    Rows rows;
+    Session session; /* on the target */
+    bool created;    /* the target database is ours: take it away on failure */
+    bool committed;  /* something stays in the target whatever comes */
+} Run;
+
+static void run_release(Run *r)
+{
+    session_close(&r->session);
+    rows_release(&r->rows);
+    definitions_release(&r->definitions);
+    plan_release(&r->plan);
+    pg_tools_release(&r->tools);
+    archive_release(&r->toc);
+    conninfo_release(&r->pinned);
+    conninfo_release(&r->given);
+}
+
+/* The tools that can read the archive and suit the server. */
+static int find_tools(Run *r, int server_major, Error *e)
+{
+    int needed = r->toc.minor >= 16 ? 17 : r->toc.minor == 15 ? 16 : 0;
+    return pg_tools_find(r->o->pg_bindir, NULL, server_major > needed ? server_major : needed,
+                         &r->tools, e);
+}
+
+/* Make the database, after all that can be known to fail has been looked at. */
+static int create_database(Run *r, Error *e)
+{
+    const char *name = r->given.dbname;
+    Session admin = {0};
+    bool exists = false;
+    TRY(database_open_admin(r->spec, r->o, &admin, e));
+    int err = find_tools(r, conn_major(admin.conn), e);
+    if (err == 0)
+        err = database_exists(&admin, name, &exists, e);
+    if (err == 0 && exists && !r->o->overwrite) {
+        err = error_set(e, EEXIST, "the database %s exists", r->given.masked);
+        error_hint(e, "leave out --create to restore into it, or give --overwrite to have it "
+                      "dropped and made anew");
+    }
+    if (err == 0 && exists)
+        err = restore_confirm(r->o, e, "the database %s will be dropped, with all that is in it",
+                              r->given.masked);
+    if (err == 0 && exists) {
+        err = database_drop(&admin, name, e);
+        r->committed = err == 0;
+    }
+    if (err == 0)
+        err = database_create(&admin, &r->toc, name, e);
+    r->created = err == 0;
+    session_close(&admin);
+    return err;
+}
+
+static int open_target(Run *r, Error *e)
+{
+    int err = session_open(&r->given, r->o, &r->session, e);
+    if (err == -ENOENT)
+        error_hint(e, "give --create to have it made");
+    if (err < 0)
+        return err;
+    TRY(conninfo_pin(&r->given, conn_pg(r->session.conn), &r->pinned, e));
+    if (r->created)
+        return 0;
+    int64_t n = 0;
+    TRY(find_tools(r, conn_major(r->session.conn), e));
+    TRY(database_count_objects(&r->session, &n, e));
+    if (n == 0)
+        return 0;
+    return restore_confirm(r->o, e, "the database %s is not empty; %s", r->given.masked,
+                           !r->o->overwrite ? "what is restored will be added to it"
+                           : r->o->data_only
+                               ? "the rows of the tables that are restored will be replaced"
+                               : "objects that the backup holds too will be dropped and restored");
+}
+
+static int prepare(Run *r, Error *e)
+{
+    TRY(conninfo_parse(r->spec, &r->given, e));
+    TRY(conninfo_check_pooler(&r->given, e));
+    if (!(r->result->target = strdup(r->given.masked)))
+        return error_oom(e);
+    TRY(content_tables(r->c, e));
+    TRY(dump_toc(r->c, &r->toc, e));
+    TRY(plan_make(r->c, &r->toc, &r->plan, e));
+    if (r->o->create)
+        TRY(create_database(r, e));
+    TRY(open_target(r, e));
+    TRY(plan_adapt(&r->plan, r->o, &r->session, r->result, e));
+    r->definitions.plan = &r->plan;
+    r->definitions.tools = &r->tools;
+    r->definitions.o = r->o;
+    TRY(definitions_make(&r->definitions, conn_major(r->session.conn), e));
+    r->rows.c = r->c;
+    r->rows.plan = &r->plan;
+    r->rows.ci = &r->pinned;
+    r->rows.settings = (const char *)r->definitions.settings.data;
+    return rows_prepare(&r->rows, e);
+}
+
+/* Whether one transaction can hold the locks of all that is made: every table, index, sequence and
+ * large object takes a place in the server's lock table. */
+static int fits_locks(Run *r, bool *ret_fits, Error *e)
+{
+    int64_t room = 0;
+    double needed = 0;
+    for (size_t i = 0; i < r->plan.toc.n; i++) {
+        const TocEntry *t = &r->plan.toc.entries[i];
+        bool has_toast = toc_is(t, "TABLE") || toc_is(t, "MATERIALIZED VIEW");
+        needed += has_toast ? 3 : r->plan.phases[i] == PHASE_PRE || r->plan.phases[i] == PHASE_POST;
+    }
+    needed *= r->o->overwrite ? 2 : 1;
+    TRY(session_number(&r->session,
+                       "SELECT current_setting('max_locks_per_transaction')::bigint"
+                       " * (current_setting('max_connections')::bigint"
+                       " + current_setting('max_prepared_transactions')::bigint)",
+                       NULL, NULL, &room, e));
+    *ret_fits = needed <= LOCK_SHARE * (double)room;
+    return 0;
+}
+
+/* With --data-only --overwrite: all tables emptied by one command, so that what refers to each
+ * other is no obstacle. */
+static int truncate_tables(Run *r, Error *e)
+{
+    _cleanup_(buf_release) Buf sql = BUF_INIT;
+    int err = 0;
+    for (size_t i = 0; err == 0 && i < r->rows.n; i++) {
+        const TocEntry *t = r->rows.tasks[i].entry;
+        err = buf_add_str(&sql, i ? ", ONLY " : "TRUNCATE ONLY ");
+        if (err == 0)
+            err = session_add_name(&r->session, &sql, t->namespace, t->tag);
+    }
+    if (err < 0 || !buf_cstr(&sql))
+        return error_oom(e);
+    return sql.len ? session_run(&r->session, (const char *)sql.data, e) : 0;
+}
+
+/* What comes before the rows. */
+static int run_begin(Run *r, Batch *b, Error *e)
+{
+    TRY(definitions_drop(&r->definitions, b, e));
+    TRY(definitions_run(&r->definitions, b, PHASE_PRE, e));
+    if (!r->o->data_only)
+        return 0;
+    return r->o->overwrite ? truncate_tables(r, e) : rows_count_before(&r->rows, &r->session, e);
+}
+
+/* Everything on one connection. */
+static int run_serial(Run *r, Batch *b, Error *e)
+{
+    TRY(batch_begin(b, e));
+    TRY(run_begin(r, b, e));
+    TRY(rows_load(&r->rows, &r->session, e));
+    TRY(rows_load_blobs(&r->rows, &r->session, e));
+    TRY(definitions_run(&r->definitions, b, PHASE_DATA, e));
+    TRY(definitions_run(&r->definitions, b, PHASE_POST, e));
+    TRY(definitions_run(&r->definitions, b, PHASE_LAST, e));
+    TRY(rows_check(&r->rows, &r->session, e));
+    return batch_end(b, e);
+}
+
+static int run_parallel(Run *r, Batch *b, Error *e)
+{
+    TRY(batch_begin(b, e));
+    TRY(run_begin(r, b, e));
+    TRY(batch_end(b, e));
+    r->committed = true;
+    TRY(rows_load_parallel(&r->rows, r->o->jobs, e));
+    TRY(batch_begin(b, e));
+    TRY(rows_load_blobs(&r->rows, &r->session, e));
+    TRY(definitions_run(&r->definitions, b, PHASE_DATA, e));
+    TRY(batch_end(b, e));
+    TRY(definitions_run_post(&r->definitions, &r->pinned, &r->session, r->o->jobs, e));
+    TRY(batch_begin(b, e));
+    TRY(definitions_run(&r->definitions, b, PHASE_LAST, e));
+    TRY(batch_end(b, e));
+    return rows_check_parallel(&r->rows, r->o->jobs, e);
+}
+
+static int run_all(Run *r, Error *e)
+{
+    Batch b = {.session = &r->session};
+    bool fits = false, serial = r->o->jobs <= 1;
+    TRY(fits_locks(r, &fits, e));
+    b.is_single = fits;
+    if (serial && !fits)
+        restore_note(r->o, "too many objects for one transaction on this server (see "
+                           "max_locks_per_transaction): committing as it goes");
+    TRY(session_run(&r->session, r->rows.settings, e));
+    r->committed |= !fits;
+    TRY(serial ? run_serial(r, &b, e) : run_parallel(r, &b, e));
+    r->result->one_transaction = serial && fits;
+    if (r->o->create && r->plan.is_whole)
+        TRY(database_describe(&r->session, &r->toc, r->given.dbname, e));
+    return 0;
+}
+
+/* After a failure: what is ours goes; of what stays the message tells. */
+static void clean_up(Run *r, Error *e)
+{
+    Error why = ERROR_INIT;
+    Session admin = {0};
+    if (r->created) {
+        RestoreOptions o = *r->o; /* also when interrupted */
+        o.cancel = NULL;
+        session_close(&r->session);
+        int err = database_open_admin(r->spec, &o, &admin, &why);
+        if (err == 0)
+            err = database_drop(&admin, r->given.dbname, &why);
+        session_close(&admin);
+        error_release(&why);
+        if (err < 0)
+            error_prefix(e, "the new database %s is left behind half restored", r->given.dbname);
+        return;
+    }
+    if (r->committed && r->session.conn)
+        error_prefix(e, "the target is left half restored; run it again with --overwrite");
+}
+
+static void count(Run *r)
+{
+    for (size_t i = 0; i < r->plan.toc.n; i++)
+        r->result->objects += r->plan.phases[i] != PHASE_NONE;
+    for (size_t i = 0; i < r->plan.toc.n; i++)
+        r->result->tables +=
+            toc_is(&r->plan.toc.entries[i], r->o->data_only ? "TABLE DATA" : "TABLE");
+    r->result->rows = atomic_load(&r->rows.rows);
+    r->result->bytes = atomic_load(&r->rows.bytes);
+}
+
+int restore_to_postgres(Content *c, const char *spec, RestoreResult *result, Error *e)
+{
+    _cleanup_(run_release) Run r = {.c = c, .o = c->options, .result = result, .spec = spec};
+    int err = prepare(&r, e);
+    if (err == 0)
+        err = run_all(&r, e);
+    if (err < 0) {
+        clean_up(&r, e);
+        return err;
+    }
+    count(&r);
+    return 0;
+}
