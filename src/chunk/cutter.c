@@ -26,18 +26,69 @@ static void fill_gear(void)
     }
 }
 
+/* Where content decides with marks at hand: late, or every changed row could add a cut, and as the
+ * marks keep all there are, chunks would get smaller from version to version. */
+#define MARKED_MIN (CUT_AVG / 2 * 3)
+
+static size_t first_look(const Cutter *c)
+{
+    return c->marks ? MARKED_MIN : CUT_MIN;
+}
+
 static void restart(Cutter *c)
 {
     c->hash = 0;
-    c->scanned = CUT_MIN - WINDOW;
+    c->scanned = first_look(c) - WINDOW;
     c->candidate = 0;
+    c->marked = CUT_MIN;
 }
 
 void cutter_init(Cutter *c, CutRule rule)
 {
     pthread_once(&gear_once, fill_gear);
-    c->rule = rule;
+    *c = (Cutter){.rule = rule};
     restart(c);
+}
+
+void cutter_follow(Cutter *c, const Marks *marks)
+{
+    c->marks = marks->count ? marks : NULL;
+    restart(c);
+}
+
+/* The first row that a chunk of the previous version began with. */
+static size_t find_row_mark(Cutter *c, const uint8_t *data, size_t len)
+{
+    while (c->marked + MARK_HEAD <= len) {
+        const uint8_t *nl = memchr(data + c->marked - 1, '\n', len - MARK_HEAD - c->marked + 1);
+        if (!nl) {
+            c->marked = len - MARK_HEAD + 1;
+            break;
+        }
+        size_t row = (size_t)(nl - data) + 1;
+        c->marked = row + 1;
+        if (marks_has(c->marks, mark_head(data + row, MARK_HEAD)))
+            return row;
+    }
+    return 0;
+}
+
+static size_t find_page_mark(Cutter *c, size_t len)
+{
+    size_t page = c->rule.page_size;
+    size_t at = (c->marked + page - 1) / page * page;
+    for (; at <= len; at += page)
+        if (marks_has(c->marks, c->offset + at))
+            return at;
+    c->marked = at;
+    return 0;
+}
+
+static size_t find_mark(Cutter *c, const uint8_t *data, size_t len)
+{
+    if (!c->marks)
+        return 0;
+    return c->rule.kind == CUT_PAGES ? find_page_mark(c, len) : find_row_mark(c, data, len);
 }
 
 /* Roll over new bytes until the hash wants a cut; sets candidate to the length up to there. */
@@ -45,7 +96,7 @@ static void find_candidate(Cutter *c, const uint8_t *data, size_t len)
 {
     uint64_t hash = c->hash;
     size_t i = c->scanned;
-    for (; i < len && i < CUT_MIN; i++)
+    for (; i < len && i < first_look(c); i++)
         hash = (hash << 1) + gear[data[i]];
     for (; i < len; i++) {
         hash = (hash << 1) + gear[data[i]];
@@ -93,16 +144,21 @@ static size_t forced_cut(const Cutter *c, const uint8_t *data)
 
 size_t cutter_next(Cutter *c, const uint8_t *data, size_t len, int at_end)
 {
-    size_t limit = len < CUT_MAX ? len : CUT_MAX, cut = 0;
-    if (!c->candidate && limit > c->scanned)
+    size_t limit = len < CUT_MAX ? len : CUT_MAX;
+    size_t cut = find_mark(c, data, limit);
+    if (!cut && !c->candidate && limit > c->scanned)
         find_candidate(c, data, limit);
-    if (c->candidate)
+    if (cut)
+        ;
+    else if (c->candidate)
         cut = apply_rule(c, data, limit);
     else if (limit == CUT_MAX)
         cut = forced_cut(c, data);
     if (!cut && at_end)
         cut = limit;
-    if (cut)
+    if (cut) {
+        c->offset += cut;
         restart(c);
+    }
     return cut;
 }

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "chunk/marks.h"
+
 #define CUT_MIN (32u << 10)  /* bytes: no cut before */
 #define CUT_AVG (128u << 10) /* bytes: what the hash aims at */
 #define CUT_MAX (512u << 10) /* bytes: a cut at the latest */
@@ -22,12 +24,19 @@ typedef struct CutRule {
 
 typedef struct Cutter {
     CutRule rule;
-    uint64_t hash;    /* rolling gear hash */
-    size_t scanned;   /* bytes of the current chunk already looked at */
-    size_t candidate; /* where the hash wants a cut, 0 when nowhere yet */
+    const Marks *marks; /* borrowed; NULL or empty: cut by content alone */
+    uint64_t offset;    /* of the current chunk in the file */
+    size_t marked;      /* bytes of the current chunk already searched for marks */
+    uint64_t hash;      /* rolling gear hash */
+    size_t scanned;     /* bytes of the current chunk already looked at */
+    size_t candidate;   /* where the hash wants a cut, 0 when nowhere yet */
 } Cutter;
 
 void cutter_init(Cutter *c, CutRule rule);
+
+/* Cut where the previous version was cut: for CUT_ROWS `marks` are the heads of its chunks, for
+ * CUT_PAGES their offsets. Before the first byte. `marks` must outlive the cutter's use. */
+void cutter_follow(Cutter *c, const Marks *marks);
 
 /* Look at `len` bytes that start a chunk (call again with the same start and more bytes until it
  * answers). Returns the chunk's length, or 0 when more bytes are needed to tell. With

@@ -43,6 +43,6 @@ void sketch_of(CutKind kind, const uint8_t *data, size_t len, Sketch *ret_sketch
         pick(minima, XXH3_64bits(data + at, end - at));
     }
     for (int i = 0; i < SKETCH_FEATURES; i++)
-        ret_sketch->feature[i] = (uint32_t)XXH3_64bits(
-            &minima[i * (PICKS / SKETCH_FEATURES)], sizeof(minima[0]) * PICKS / SKETCH_FEATURES);
+        ret_sketch->feature[i] = (uint32_t)XXH3_64bits(&minima[i * (PICKS / SKETCH_FEATURES)],
+                                                       sizeof(minima[0]) * PICKS / SKETCH_FEATURES);
 }

@@ -121,7 +121,7 @@ static int local_list(Backend *b, const char *dir, int (*visit)(void *ctx, const
     Local *l = (Local *)b;
     int fd = openat(l->dirfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? 0 : fail(e, errno, l, "list", dir);
+        return errno == ENOENT || errno == ENOTDIR ? 0 : fail(e, errno, l, "list", dir);
     DIR *d = fdopendir(fd);
     if (!d) {
         int r = fail(e, errno, l, "list", dir);

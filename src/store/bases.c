@@ -24,6 +24,7 @@ typedef struct Base {
     ObjectId id;
     uint64_t offset;
     Sketch sketch;
+    uint64_t head;
     uint32_t next[SKETCH_FEATURES]; /* chains of equal features, 1 + position; 0 ends */
 } Base;
 
@@ -35,6 +36,7 @@ struct Bases {
     size_t n_heads;                   /* a power of two */
     pthread_mutex_t lock;             /* guards building */
     bool built;
+    Marks marks;
     atomic_int guess_credit;
 };
 
@@ -55,6 +57,7 @@ void bases_free(Bases *b)
     if (!b)
         return;
     free(b->list);
+    marks_release(&b->marks);
     for (int i = 0; i < SKETCH_FEATURES; i++)
         free(b->heads[i]);
     pthread_mutex_destroy(&b->lock);
@@ -75,8 +78,7 @@ int bases_add(Bases *b, const ObjectId *id, uint64_t offset)
     return 0;
 }
 
-/* Look the sketches up in the packs' indexes and sort the chunks by feature. Only done when there
- * is a new chunk: an unchanged file costs nothing. */
+/* Look the chunks up in the packs' indexes and sort them by feature. */
 static bool build(Bases *b)
 {
     size_t n_heads = 64;
@@ -90,7 +92,10 @@ static bool build(Bases *b)
         Base *x = &b->list[k];
         PackEntry entry;
         ObjectId base;
-        if (store_describe(b->store, &x->id, &entry, &base) < 0 || sketch_is_empty(&entry.sketch))
+        if (store_describe(b->store, &x->id, &entry, &base) < 0)
+            continue;
+        x->head = entry.head;
+        if (sketch_is_empty(&entry.sketch))
             continue;
         x->sketch = entry.sketch;
         for (int i = 0; i < SKETCH_FEATURES; i++) {
@@ -113,6 +118,18 @@ static bool ensure_built(Bases *b)
     bool any = b->n > 0;
     pthread_mutex_unlock(&b->lock);
     return any;
+}
+
+const Marks *bases_marks(Bases *b, CutKind kind)
+{
+    if (!ensure_built(b))
+        return &b->marks;
+    for (size_t i = 0; i < b->n; i++)
+        if (marks_add(&b->marks, kind == CUT_PAGES ? b->list[i].offset : b->list[i].head) < 0) {
+            marks_release(&b->marks); /* an empty set is always right */
+            break;
+        }
+    return &b->marks;
 }
 
 static uint64_t distance(const Base *x, uint64_t offset)
@@ -182,8 +199,7 @@ static bool choose_revision(Bases *b, const ObjectId *previous, const ObjectId *
     }
     if (entry.depth >= DELTA_MAX_DEPTH)
         return false;
-    *ret_choice =
-        (BaseChoice){.id = at, .depth = (uint8_t)(entry.depth + 1), .age = (uint8_t)age};
+    *ret_choice = (BaseChoice){.id = at, .depth = (uint8_t)(entry.depth + 1), .age = (uint8_t)age};
     return true;
 }
 

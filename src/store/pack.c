@@ -80,6 +80,7 @@ static int parse_index(const uint8_t *bytes, size_t n, size_t n_bases, uint64_t 
         p->age = cursor_u8(&c);
         for (int k = 0; k < SKETCH_FEATURES; k++)
             p->sketch.feature[k] = cursor_u32(&c);
+        p->head = cursor_u64(&c);
         p->base = (uint32_t)deltas;
         if (!entry_is_sound(p) || p->offset != expected)
             return bad(e, "bad index entry");
@@ -353,6 +354,7 @@ int pack_writer_seal(PackWriter *w, ObjectId *ret_sha256, Error *e)
         x[47] = p->age;
         for (size_t k = 0; k < SKETCH_FEATURES; k++)
             store_u32(x + 48 + 4 * k, p->sketch.feature[k]);
+        store_u64(x + 60, p->head);
         r = buf_add(&out, x, sizeof(x));
     }
     for (size_t i = 0; r == 0 && i < w->index.n_bases; i++)

@@ -8,7 +8,7 @@
 
 #define PACK_HEADER_SIZE  32
 #define PACK_RECORD_SIZE  88 /* a record's header; the stored bytes follow */
-#define PACK_INDEX_SIZE   60 /* one record in the index */
+#define PACK_INDEX_SIZE   68 /* one record in the index */
 #define PACK_TRAILER_SIZE 48
 #define PACK_FULL         (64u << 20) /* a writer closes a pack whose records reach this */
 #define PACK_MAX          (128u << 20)
@@ -27,6 +27,7 @@ typedef struct PackEntry {
     uint32_t plain_len;
     uint8_t type, encoding, depth, age;
     Sketch sketch;
+    uint64_t head; /* mark_head of data objects; 0 where none was computed */
     uint32_t base; /* deltas: which of the index's bases */
 } PackEntry;
 
@@ -50,7 +51,7 @@ int pack_scan(Backend *b, BackendFile *f, PackIndex *ret_index, uint64_t *ret_ba
 
 /* One record, checked as far as that goes without decompressing. Pointers into the bytes given. */
 typedef struct PackRecord {
-    PackEntry entry; /* offset, sketch and base number are 0 */
+    PackEntry entry; /* offset, sketch, head and base number are 0 */
     ObjectId base;
     const uint8_t *stored;
 } PackRecord;

@@ -56,6 +56,7 @@ static int add_new(StoreWriter *w, StoreCodec *c, const PutTicket *t, const void
     const void *stored = data;
     if (t->type == OBJECT_DATA && w->deltas) {
         sketch_of(t->kind, data, len, &entry.sketch);
+        entry.head = mark_head(data, len);
         if (t->bases && bases_choose(t->bases, id, &entry.sketch, t->offset, &choice)) {
             int paid = try_delta(w, c, &choice, data, len, e);
             if (paid < 0)

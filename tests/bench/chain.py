@@ -54,6 +54,10 @@ class Chain:
         sizes = ", ".join(f"{name} {grown[-1] / 1e6:.1f}" for name, grown in self.growth.items())
         self.bench.log(f"shop {self.label()}: MB stored: {sizes}")
 
+    def begin(self):
+        """Make sure that there is a first backup, whatever was played since."""
+        self.play_to(max(self.day, 0))
+
     def play_to(self, day):
         if self.day > day:
             raise BenchError(f"day {day} is over")

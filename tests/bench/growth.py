@@ -121,7 +121,7 @@ def unchanged(bench):
     """A database that did not change, dumped again: the shop at the end of its days, and one of
     many small tables."""
     chain = bench.chain
-    chain.play_to(0)
+    chain.begin()
 
     def again(what, tables, sizes, dump, full):
         runs = []

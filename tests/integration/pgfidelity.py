@@ -73,8 +73,8 @@ def backed_up(make, server, build, where):
     server.drop(db)
 
 
-class Fidelity:
-    """Everything a backup of each of the databases must do."""
+class Comparison:
+    """What stands in the files is what PostgreSQL's tools write."""
 
     databases = (kitchen_sink, hostile_names, latin1, sql_ascii, empty)
 
@@ -86,6 +86,39 @@ class Fidelity:
 
     def test_scripts_are_pg_dumps(self, backup):
         backup.check_scripts()
+
+    def test_archive_is_pg_dumps(self, backup, tmp_path):
+        backup.check_archive(tmp_path)
+
+    def test_schema_archives(self, backup, tmp_path):
+        backup.check_schema_archives(tmp_path)
+
+    def test_archive_selects(self, backup, tmp_path):
+        """-t and -n print the same from our archive as from pg_dump's."""
+        theirs = backup.their_archive(where=tmp_path)
+        tables = backup.tables()
+        for schema, table, _ in tables[:: max(1, len(tables) // 8)]:
+            for args in (["-t", table], ["-n", schema], ["-n", schema, "-t", table, "-a"]):
+                backup.same_restore([os.fsdecode(a.encode(backup.codec)) for a in args], theirs)
+
+    def test_roles(self, backup):
+        """roles.sql is pg_dumpall's account of roles and tablespaces."""
+        theirs = backup.server.tool("pg_dumpall", "--globals-only", "-d",
+                                    backup.server.socket_dsn("postgres"))
+        pgcompare.same(pgcompare.bare(backup.read("roles.sql")), pgcompare.bare(theirs), "roles.sql")
+
+    def test_nothing_escaped(self, backup):
+        """No name broke out of a script or a directory."""
+        assert not ESCAPED.exists()
+        root = backup.path.resolve()
+        for directory, _, files in os.walk(root):
+            assert directory.startswith(str(root))
+            for name in files:
+                assert re.fullmatch(r"[^/\x00-\x1f\x7f\\]+", name), (directory, name)
+
+
+class Fidelity(Comparison):
+    """And everything can be had back from them."""
 
     def test_restore_sql_restores(self, backup):
         backup.check_script_restores(**backup.options)
@@ -99,9 +132,6 @@ class Fidelity:
         some = set(tables[::20] if len(tables) > 500 else tables)
         backup.check_tables(lambda *table: table in some)
 
-    def test_archive_is_pg_dumps(self, backup, tmp_path):
-        backup.check_archive(tmp_path)
-
     @pytest.mark.parametrize("args", [(), ("-j4",), ("-1",)], ids=["plain", "j4", "one-transaction"])
     def test_archive_restores(self, backup, args):
         backup.check_archive_restores(*args, **backup.options)
@@ -114,35 +144,8 @@ class Fidelity:
             lambda db: backup.server.load(db, backup.server.dump_bytes(backup.db)),
             **backup.options)
 
-    def test_schema_archives(self, backup, tmp_path):
-        backup.check_schema_archives(tmp_path)
 
-    def test_archives_select(self, backup, tmp_path):
-        """-t and -n print the same from our archive as from pg_dump's."""
-        theirs = backup.their_archive(where=tmp_path)
-        tables = backup.tables()
-        for schema, table, _ in tables[:: max(1, len(tables) // 8)]:
-            for args in (["-t", table], ["-n", schema], ["-n", schema, "-t", table, "-a"]):
-                backup.same_restore([os.fsdecode(a.encode(backup.codec)) for a in args], theirs)
-
-    def test_roles(self, backup):
-        """roles.sql is pg_dumpall's account of roles and tablespaces."""
-        theirs = backup.server.tool("pg_dumpall", "--globals-only", "-d",
-                                    backup.server.socket_dsn("postgres"))
-        # The header names the moment nowhere, the key everywhere.
-        pgcompare.same(pgcompare.bare(backup.read("roles.sql")), pgcompare.bare(theirs), "roles.sql")
-
-    def test_nothing_escaped(self, backup):
-        """No name broke out of a script or a directory."""
-        assert not ESCAPED.exists()
-        root = backup.path.resolve()
-        for directory, _, files in os.walk(root):
-            assert directory.startswith(str(root))
-            for name in files:
-                assert re.fullmatch(r"[^/\x00-\x1f\x7f\\]+", name), (directory, name)
-
-
-def parametrized(make_names):
-    """The decorator that runs a Fidelity class for these databases."""
-    return pytest.mark.parametrize("backup", make_names, indirect=True, scope="class",
-                                   ids=[make.__name__ for make in make_names])
+def parametrized(databases):
+    """The decorator that runs a class of these tests for databases."""
+    return pytest.mark.parametrize("backup", databases, indirect=True, scope="class",
+                                   ids=[make.__name__ for make in databases])

@@ -124,19 +124,19 @@ def read_pack(path):
     at, n, n_deltas, index_sum, plain_sum, own_sum, end = struct.unpack("<QIIQQQ8s", trailer)
     assert end == b"BAKFSEND" and xxh64(trailer[:32]) == own_sum
     index = data[at:-48]
-    assert len(index) == 60 * n + 32 * n_deltas and xxh64(index) == index_sum
+    assert len(index) == 68 * n + 32 * n_deltas and xxh64(index) == index_sum
     records, offset = [], 32
     for i in range(n):
         record = Record(data, offset)
         assert (record.type == 1) == (kind == 1)
-        entry = struct.unpack_from("<32sIIIBBBB12s", index, 60 * i)
+        entry = struct.unpack_from("<32sIIIBBBB12sQ", index, 68 * i)
         assert entry[:8] == (record.id, offset, record.stored_len, record.plain_len, record.type,
                              record.encoding, record.depth, record.age)
         records.append(record)
         offset = record.end
     assert offset == at and sum(r.plain_len for r in records) == plain_sum
     bases = b"".join(r.base for r in records if r.encoding == 2)
-    assert bases == index[60 * n:]
+    assert bases == index[68 * n:]
     return records
 
 

@@ -159,7 +159,7 @@ def start_dump(store, *args):
 def slow(pg, db):
     """A table whose COPY takes a few seconds."""
     pg.psql(db, "CREATE TABLE big (a int, t text); "
-                "INSERT INTO big SELECT i, md5(i::text) FROM generate_series(1, 3000000) i")
+                "INSERT INTO big SELECT i, repeat(md5(i::text), 16) FROM generate_series(1, 300000) i")
     return db
 
 

@@ -204,7 +204,7 @@ def test_partition_restores_alone(pg, pg_db, store, mount):
         for name in ("hp0", "hp1"):
             for file in ("schema.sql", "data.sql"):
                 pg.psql(db, None, "-1", "-f", mnt.latest() / "public" / "tables" / name / file)
-        rows = "SELECT m, x FROM hp0 UNION ALL SELECT m, x FROM hp1 ORDER BY m::text"
+        rows = "SELECT m::text, x FROM hp0 UNION ALL SELECT m::text, x FROM hp1 ORDER BY 1"
         assert pg.psql(db, rows) == "happy|7\nok|7\nsad|7"
         pg.dropdb(db)
 

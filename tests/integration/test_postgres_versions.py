@@ -68,8 +68,9 @@ class TestFidelity17(pgfidelity.Fidelity):
 
 
 @pgfidelity.parametrized([pgfidelity.kitchen_sink])
-class TestNewerTools(pgfidelity.Fidelity):
-    """The installed, older server read with 17's tools; the whole comparison is with 17's pg_dump."""
+class TestNewerTools(pgfidelity.Comparison):
+    """The installed, older server read with 17's tools, compared with 17's pg_dump. To restore, use the
+    server's own: 17's scripts begin with a setting that older servers don't know."""
 
     @pytest.fixture(scope="class")
     def server(self, bin17, tmp_path_factory):
