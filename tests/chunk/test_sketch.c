@@ -64,7 +64,7 @@ static void test_changed_rows_share_a_feature(void **state)
 
 static void test_moved_rows_share_a_feature(void **state)
 {
-    uint8_t *data = malloc(SIZE + 64);
+    static uint8_t data[SIZE + 64];
     Sketch a, b;
     size_t len = test_fill_rows(data, SIZE, 40, 7);
     sketch_of(CUT_ROWS, data, len, &a);
@@ -73,7 +73,6 @@ static void test_moved_rows_share_a_feature(void **state)
     data[16] = '\n';
     sketch_of(CUT_ROWS, data, len + 17, &b);
     assert_true(shared(&a, &b) >= 2);
-    free(data);
 }
 
 static void test_unrelated_bytes_share_nothing(void **state)
