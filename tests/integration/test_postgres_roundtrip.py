@@ -39,6 +39,7 @@ def oracle(pg, db, *args):
 
 @pytest.fixture(scope="module")
 def roles(pg):
+    pg.psql("postgres", "CREATE ROLE every_short VALID UNTIL '2030-02-01 00:00+00'")
     pg.psql("postgres", "CREATE ROLE every_owner; CREATE ROLE every_reader PASSWORD 'x'")
 
 
@@ -110,6 +111,7 @@ def test_every_kind_equals_pg_dump(pg, every, store, mount):
         assert (latest / "roles.sql").stat().st_mode & 0o777 == 0o400
         assert "CREATE ROLE every_owner" in (latest / "roles.sql").read_text()
         assert "SCRAM-SHA-256" in (latest / "roles.sql").read_text()
+        assert "VALID UNTIL '2030-02-01 00:00:00+00'" in (latest / "roles.sql").read_text()
 
 
 def test_two_dumps_of_a_million_rows(pg, shop_copy, store, mount):
@@ -206,6 +208,36 @@ def test_partition_restores_alone(pg, pg_db, store, mount):
                 pg.psql(db, None, "-1", "-f", mnt.latest() / "public" / "tables" / name / file)
         rows = "SELECT m::text, x FROM hp0 UNION ALL SELECT m::text, x FROM hp1 ORDER BY 1"
         assert pg.psql(db, rows) == "happy|7\nok|7\nsad|7"
+        pg.dropdb(db)
+
+
+def test_sequence_of_a_partitioned_table(pg, pg_db, store, mount):
+    """The parent has no rows of its own, but its sequence has a value."""
+    pg.psql(pg_db, "CREATE TABLE p (id serial, k int) PARTITION BY LIST (k); "
+                   "CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); "
+                   "INSERT INTO p (k) VALUES (1), (1)")
+    store.dump(pg.socket_dsn(pg_db))
+    with mount(store) as mnt:
+        db = pg.createdb()
+        for file in ("schema.sql", "data.sql"):
+            pg.psql(db, None, "-1", "-f", mnt.latest() / "public" / "tables" / "p" / file)
+        assert pg.psql(db, "SELECT nextval('p_id_seq')") == "3"
+        pg.dropdb(db)
+
+
+def test_data_script_tells_of_foreign_keys(pg, shop, store, mount):
+    store.dump(pg.socket_dsn(shop))
+    with mount(store) as mnt:
+        tables = mnt.latest() / "sales" / "tables"
+        with open(tables / "orders" / "data.sql") as orders:
+            assert "session_replication_role" in orders.read(2000)
+        db = pg.createdb()
+        pg.psql(db, "CREATE SCHEMA stock; CREATE SCHEMA sales")
+        for table in ("stock/tables/items", "sales/tables/customers", "sales/tables/orders"):
+            pg.psql(db, None, "-1", "-f", mnt.latest() / table / "schema.sql")
+        pg.psql(db, None, "-1", "-f", tables / "orders" / "data.sql",
+                env={"PGOPTIONS": "-c session_replication_role=replica"})
+        assert pg.psql(db, "SELECT count(*) FROM sales.orders") == "900000"
         pg.dropdb(db)
 
 

@@ -154,6 +154,7 @@ static int learn_child_options(Conn *c, Error *e)
     TRY(conn_query(c,
                    "SELECT string_agg('-c ' || name || '=' || wanted, ' ' ORDER BY name)"
                    " FROM pg_catalog.pg_settings JOIN (VALUES ('bytea_output', 'hex'),"
+                   " ('quote_all_identifiers', 'off'),"
                    " ('statement_timeout', '0'), ('lock_timeout', '0'),"
                    " ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0'),"
                    " ('transaction_timeout', '0')) w(name, wanted) USING (name)"

@@ -257,7 +257,8 @@ static int add_option_env(const PQconninfoOption *o, const char *pgoptions, char
 int conninfo_env(const ConnInfo *ci, const char *pgoptions, char ***ret_env, Error *e)
 {
     extern char **environ;
-    size_t max = 2, n = 0;
+    enum { FIXED = 3 };
+    size_t max = FIXED, n = 0;
     for (char **p = environ; *p; p++)
         max++;
     for (const PQconninfoOption *o = ci->options; o->keyword; o++)
@@ -280,8 +281,10 @@ int conninfo_env(const ConnInfo *ci, const char *pgoptions, char ***ret_env, Err
             env[n++] = text;
     }
     /* Stable text of messages, and of timestamps inside definitions. */
-    if (!(env[n++] = strdup("LC_ALL=C.UTF-8")) || !(env[n++] = strdup("PGTZ=UTC")))
-        return error_oom(e);
+    static const char *const fixed[FIXED] = {"LC_ALL=C.UTF-8", "PGTZ=UTC", "PGDATESTYLE=ISO"};
+    for (size_t i = 0; i < FIXED; i++)
+        if (!(env[n++] = strdup(fixed[i])))
+            return error_oom(e);
     *ret_env = TAKE_PTR(env);
     return 0;
 }

@@ -31,8 +31,8 @@ const char *conninfo_get(const ConnInfo *ci, const char *keyword);
 int conninfo_pin(const ConnInfo *ci, PGconn *conn, ConnInfo *ret_ci, Error *e);
 
 /* The environment for PostgreSQL's programs: ours without PG*, then these connection parameters
- * and the time zone UTC. `pgoptions` (may be NULL) is appended to the PGOPTIONS. The caller frees
- * with conninfo_env_free. */
+ * and the time zone UTC, dates in ISO style. `pgoptions` (may be NULL) is appended to the
+ * PGOPTIONS. The caller frees with conninfo_env_free. */
 int conninfo_env(const ConnInfo *ci, const char *pgoptions, char ***ret_env, Error *e);
 void conninfo_env_free(char **env); /* NULL is allowed */
 

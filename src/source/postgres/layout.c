@@ -100,11 +100,28 @@ static int add_own_data(Composer *c, const ModelTable *t, const ScriptPart *p)
     return composer_text(c, p->after.p, p->after.len);
 }
 
+static const char about_keys[] =
+    "-- This table has foreign keys. Where the tables they refer to do not hold their rows yet, a\n"
+    "-- superuser can load it without checking keys and without firing triggers:\n"
+    "--     PGOPTIONS='-c session_replication_role=replica' psql -1 -f data.sql ...\n\n";
+
+/* data.sql holds the rows, and the values of the sequences that belong to the table; a partitioned
+ * table may have those alone. */
 static int prepare_table(ModelTable *t, const Script *s, const Buckets *b, size_t index,
                          const uint8_t secret[32])
 {
     _cleanup_(composer_freep) Composer *c = NULL;
+    bool has_keys = false, has_data = false;
+    for (size_t i = b->first[index]; i < b->first[index + 1]; i++) {
+        const ScriptPart *p = &s->parts[b->parts[i]];
+        has_keys |= toc_is(p->entry, "FK CONSTRAINT");
+        has_data |= p->index == t->data || toc_is(p->entry, "SEQUENCE SET");
+    }
+    if (!has_data)
+        return 0;
     TRY(composer_new(s, false, &c));
+    if (has_keys && t->data != MODEL_NONE)
+        TRY(composer_text(c, about_keys, strlen(about_keys)));
     for (size_t i = b->first[index]; i < b->first[index + 1]; i++) {
         const ScriptPart *p = &s->parts[b->parts[i]];
         if (p->index == t->data)
@@ -114,8 +131,9 @@ static int prepare_table(ModelTable *t, const Script *s, const Buckets *b, size_
     }
     const Buf *text;
     TRY(composer_finish(c, secret, &text, &t->data_at));
-    buf_clear(&t->data_text);
-    return buf_add(&t->data_text, text->data, text->len);
+    TRY(buf_add(&t->data_text, text->data, text->len));
+    /* The digest of one with rows comes from reading them. */
+    return t->data == MODEL_NONE ? id_of(text->data, text->len, &t->data_sha256) : 0;
 }
 
 int layout_prepare(Model *m, const Script *s, const uint8_t secret[32], Error *e)
@@ -123,8 +141,7 @@ int layout_prepare(Model *m, const Script *s, const uint8_t secret[32], Error *e
     _cleanup_(buckets_release) Buckets b = {0};
     int r = buckets_make(s, m->table_of, m->n_tables, &b);
     for (size_t i = 0; r == 0 && i < m->n_tables; i++)
-        if (m->tables[i].data != MODEL_NONE)
-            r = prepare_table(&m->tables[i], s, &b, i, secret);
+        r = prepare_table(&m->tables[i], s, &b, i, secret);
     return r < 0 ? error_oom(e) : 0;
 }
 
@@ -220,7 +237,7 @@ static int write_table(Layout *l, DirBuilder *tables, size_t index, Error *e)
         return error_oom(e);
     if (t->def != MODEL_NONE)
         TRY(add_schema_file(l, b, &l->by_table, index, e));
-    if (t->data != MODEL_NONE)
+    if (t->data_text.len > 0)
         TRY(add_data_file(l, b, t, e));
     TRY(dir_builder_finish(b, &dir, e));
     return add_dir(tables, t->name, NULL, &dir, t->data != MODEL_NONE ? &t->rows : NULL, &name, e);

@@ -21,7 +21,8 @@ typedef struct ModelTable {
     uint64_t size;  /* bytes on disk, roughly */
     char *copy_sql; /* reads the rows; owned; NULL without data */
 
-    /* data.sql, filled before the rows are read: its text, and where in it they stand. */
+    /* data.sql, filled before the rows are read: its text, empty when there is no such file, and
+     * where in it the rows stand. */
     Buf data_text;
     size_t data_at;
 

@@ -110,6 +110,7 @@ static void test_child_env(void **state)
     assert_string_equal(lookup(env, "PGDATABASE"), "a'b");
     assert_string_equal(lookup(env, "PGOPTIONS"), "-c x=1 -c y=2");
     assert_string_equal(lookup(env, "PGTZ"), "UTC");
+    assert_string_equal(lookup(env, "PGDATESTYLE"), "ISO");
     assert_non_null(lookup(env, "PATH"));
     conninfo_env_free(env);
     assert_int_equal(conninfo_keywords(&ci, true, &keywords, &e), 0);
