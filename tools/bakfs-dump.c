@@ -42,7 +42,7 @@ static const Option option_table[] = {
     {OPTION_INT, 'j', "jobs", "N", offsetof(Options, jobs),
      "Connections that read at once; a number fit for the machine when not given.", .min = 1,
      .max = 64},
-    {OPTION_INT, 0, "level", "N", offsetof(Options, level), "zstd level; 1 when not given. Deltas are made at level 3 at least.",
+    {OPTION_INT, 0, "level", "N", offsetof(Options, level), "zstd level; 3 when not given. Deltas are made at level 3 at least.",
      .min = 1, .max = 19},
     {OPTION_TEXT, 0, "pg-bindir", "DIR", offsetof(Options, pg_bindir),
      "Where pg_dump, pg_restore and pg_dumpall are."},

@@ -7,8 +7,11 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
+/* Contexts are made when first needed: readers never compress. Whole objects and deltas have one
+ * each, as their parameters differ. */
 struct Codec {
-    ZSTD_CCtx *cctx; /* made when first needed: readers never compress */
+    ZSTD_CCtx *whole, *delta;
+    int whole_level, delta_level; /* what they are set to */
     ZSTD_DCtx *dctx;
 };
 
@@ -25,26 +28,55 @@ void codec_free(Codec *c)
 {
     if (!c)
         return;
-    ZSTD_freeCCtx(c->cctx);
+    ZSTD_freeCCtx(c->whole);
+    ZSTD_freeCCtx(c->delta);
     ZSTD_freeDCtx(c->dctx);
     free(c);
 }
 
-static int compress(Codec *c, int level, const void *base, size_t base_len, const void *plain,
-                    size_t len, Buf *out)
+/* For inputs of up to 256 KiB zstd takes small tables and short matches at level 3, which suits
+ * rows badly: 5 % larger and slower than these, which it takes for larger ones.
+ * docs/performance.md. */
+static const struct {
+    ZSTD_cParameter parameter;
+    int value;
+} level3[] = {{ZSTD_c_windowLog, 20},
+              {ZSTD_c_hashLog, 17},
+              {ZSTD_c_chainLog, 15},
+              {ZSTD_c_minMatch, 5},
+              {ZSTD_c_strategy, ZSTD_dfast}};
+
+static ZSTD_CCtx *make_context(int level, bool tuned)
 {
-    if (!c->cctx && !(c->cctx = ZSTD_createCCtx()))
-        return -ENOMEM;
+    ZSTD_CCtx *cctx = ZSTD_createCCtx();
+    if (!cctx)
+        return NULL;
+    ZSTD_CCtx_setParameter(cctx, ZSTD_c_compressionLevel, level);
+    for (size_t i = 0; tuned && level == 3 && i < sizeof(level3) / sizeof(level3[0]); i++)
+        ZSTD_CCtx_setParameter(cctx, level3[i].parameter, level3[i].value);
+    return cctx;
+}
+
+/* The context in `*slot`, made anew when the level changed. NULL when out of memory. */
+static ZSTD_CCtx *get_context(ZSTD_CCtx **slot, int *set_level, int level, bool tuned)
+{
+    if (*slot && *set_level == level)
+        return *slot;
+    ZSTD_freeCCtx(*slot);
+    *slot = make_context(level, tuned);
+    *set_level = level;
+    return *slot;
+}
+
+static int compress(ZSTD_CCtx *cctx, const void *plain, size_t len, Buf *out)
+{
     size_t bound = ZSTD_compressBound(len);
     buf_clear(out);
     if (ZSTD_isError(bound))
         return -EIO;
     if (buf_reserve(out, bound) < 0)
         return -ENOMEM;
-    ZSTD_CCtx_setParameter(c->cctx, ZSTD_c_compressionLevel, level);
-    if (base) /* holds for one frame */
-        ZSTD_CCtx_refPrefix(c->cctx, base, base_len);
-    size_t n = ZSTD_compress2(c->cctx, out->data, out->cap, plain, len);
+    size_t n = ZSTD_compress2(cctx, out->data, out->cap, plain, len);
     if (ZSTD_isError(n))
         return ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation ? -ENOMEM : -EIO;
     out->len = n;
@@ -54,7 +86,8 @@ static int compress(Codec *c, int level, const void *base, size_t base_len, cons
 int codec_compress(Codec *c, int level, const void *plain, size_t len, Buf *out,
                    Encoding *ret_encoding)
 {
-    int r = compress(c, level, NULL, 0, plain, len, out);
+    ZSTD_CCtx *cctx = get_context(&c->whole, &c->whole_level, level, true);
+    int r = cctx ? compress(cctx, plain, len, out) : -ENOMEM;
     if (r < 0)
         return r;
     bool smaller = out->len < len;
@@ -67,7 +100,11 @@ int codec_compress(Codec *c, int level, const void *plain, size_t len, Buf *out,
 int codec_compress_delta(Codec *c, int level, const void *base, size_t base_len, const void *plain,
                          size_t len, Buf *out)
 {
-    return compress(c, level, base, base_len, plain, len, out);
+    ZSTD_CCtx *cctx = get_context(&c->delta, &c->delta_level, level, false);
+    if (!cctx)
+        return -ENOMEM;
+    ZSTD_CCtx_refPrefix(cctx, base, base_len); /* holds for one frame */
+    return compress(cctx, plain, len, out);
 }
 
 int codec_decompress(Codec *c, Encoding encoding, const void *base, size_t base_len,

@@ -129,3 +129,15 @@ int store_describe(Store *s, const ObjectId *id, PackEntry *ret_entry, ObjectId 
     return r < 0 ? r
                  : packset_describe(s->packs, &place.pack, place.offset, id, ret_entry, ret_base);
 }
+
+int store_stored(Store *s, const ObjectId *id, uint32_t *ret_bytes, bool *ret_is_delta)
+{
+    PackEntry entry;
+    ObjectId base;
+    int r = store_describe(s, id, &entry, &base);
+    if (r < 0)
+        return r;
+    *ret_bytes = entry.stored_len;
+    *ret_is_delta = entry.encoding == ENCODING_DELTA;
+    return 0;
+}

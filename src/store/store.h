@@ -94,5 +94,8 @@ Catalogue *store_catalogue(Store *s); /* NULL when there is none that can be use
 int store_decode(Store *s, const ObjectId *id, const uint8_t *bytes, size_t len,
                  Object **ret_object, Error *e);
 
+/* How many bytes an object takes in its pack, and whether as a delta. -ENOENT. Thread-safe. */
+int store_stored(Store *s, const ObjectId *id, uint32_t *ret_bytes, bool *ret_is_delta);
+
 /* Which pack an object lies in. -ENOENT when in none. Thread-safe. */
 int store_locate(Store *s, const ObjectId *id, ObjectId *ret_pack, Error *e);

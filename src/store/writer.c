@@ -10,9 +10,9 @@
 #include "store/writer_private.h"
 #include "util/cleanup.h"
 
-/* Whole chunks: level 1 stores as little as level 3 in half the time. Deltas: level 1 looks for
- * matches in too few places of the base. docs/performance.md has the figures. */
-#define DEFAULT_LEVEL 1
+/* Deltas at level 1 look for matches in too few places of the base. docs/performance.md has the
+ * figures. */
+#define DEFAULT_LEVEL 3
 #define DELTA_LEVEL   3
 
 /* A delta is kept when it is at most this part of what the chunk takes whole, as a fraction. */
