@@ -17,10 +17,11 @@
 
 typedef struct Options {
     const char *store, *collection, *repo, *event, *sha, *environment, *pg_bindir;
-    OptionList tags;
+    OptionList tags, schemas, exclude_schemas, tables, exclude_tables, exclude_data;
     int jobs, level, retries;
     double lock_wait, table_lock_wait;
-    bool no_text, json, quiet;
+    bool no_text, no_deltas, json, quiet;
+    bool no_owner, no_acl, skip_unreadable;
 } Options;
 
 static const Option option_table[] = {
@@ -38,12 +39,29 @@ static const Option option_table[] = {
     {OPTION_TEXT, 0, "environment", "NAME", offsetof(Options, environment),
      "Noted in manifest and summary, e.g. production."},
     {OPTION_LIST, 't', "tag", "KEY=VALUE", offsetof(Options, tags), "Noted in the manifest."},
+    {OPTION_HEADING, .help = "What of a PostgreSQL database is read, by pg_dump's patterns:"},
+    {OPTION_LIST, 'n', "schema", "PATTERN", offsetof(Options, schemas), "Only these schemas."},
+    {OPTION_LIST, 'N', "exclude-schema", "PATTERN", offsetof(Options, exclude_schemas),
+     "All but these schemas."},
+    {OPTION_LIST, 0, "table", "PATTERN", offsetof(Options, tables),
+     "Only these tables, views and sequences."},
+    {OPTION_LIST, 'T', "exclude-table", "PATTERN", offsetof(Options, exclude_tables),
+     "All but these."},
+    {OPTION_LIST, 0, "exclude-table-data", "PATTERN", offsetof(Options, exclude_data),
+     "Of these the definition alone."},
+    {OPTION_FLAG, 'O', "no-owner", NULL, offsetof(Options, no_owner), "Without owners."},
+    {OPTION_FLAG, 'x', "no-acl", NULL, offsetof(Options, no_acl), "Without privileges."},
+    {OPTION_FLAG, 0, "skip-unreadable", NULL, offsetof(Options, skip_unreadable),
+     "Leave out what the role may not read, list it, and exit with 3."},
     {OPTION_HEADING, .help = "How it is made:"},
     {OPTION_INT, 'j', "jobs", "N", offsetof(Options, jobs),
      "Connections that read at once; a number fit for the machine when not given.", .min = 1,
      .max = 64},
-    {OPTION_INT, 0, "level", "N", offsetof(Options, level), "zstd level; 3 when not given. Deltas are made at level 3 at least.",
+    {OPTION_INT, 0, "level", "N", offsetof(Options, level), "zstd level; 1 when not given. Deltas are made at level 3 at least.",
      .min = 1, .max = 19},
+    {OPTION_FLAG, 0, "no-deltas", NULL, offsetof(Options, no_deltas),
+     "Store every new chunk whole, not as the difference to the previous backup's: a larger store "
+     "that reads a little faster."},
     {OPTION_TEXT, 0, "pg-bindir", "DIR", offsetof(Options, pg_bindir),
      "Where pg_dump, pg_restore and pg_dumpall are."},
     {OPTION_INT, 0, "retries", "N", offsetof(Options, retries),
@@ -124,6 +142,11 @@ static void on_progress(void *ctx, uint64_t bytes, const char *what)
     pthread_mutex_unlock(&c->lock);
 }
 
+static SourceNames names(const OptionList *l)
+{
+    return (SourceNames){.items = l->items, .n = l->n};
+}
+
 static int parse_tags(const OptionList *list, json_t **ret_tags, Error *e)
 {
     json_t *tags = list->n ? json_object() : NULL;
@@ -194,7 +217,7 @@ static int print_result(const Options *o, const BackupResult *result)
         if (summary_format(result->manifest, &text) == 0 && buf_cstr(&text))
             report_print("%s", buf_cstr(&text));
     }
-    return report_finish(PROGRAM, result->info.partial ? BK_EXIT_PARTIAL : BK_EXIT_OK);
+    return report_finish(PROGRAM, result->incomplete ? BK_EXIT_PARTIAL : BK_EXIT_OK);
 }
 
 int main(int argc, char **argv)
@@ -240,11 +263,20 @@ int main(int argc, char **argv)
             .n_sources = (size_t)(argc - first),
             .lock_wait = o.lock_wait,
             .level = o.level,
+            .no_deltas = o.no_deltas,
             .source = {.jobs = o.jobs,
                        .retries = o.retries,
                        .table_lock_wait = o.table_lock_wait,
                        .pg_bindir = o.pg_bindir,
                        .no_text = o.no_text,
+                       .scope = {.schemas = names(&o.schemas),
+                                 .exclude_schemas = names(&o.exclude_schemas),
+                                 .tables = names(&o.tables),
+                                 .exclude_tables = names(&o.exclude_tables),
+                                 .exclude_data = names(&o.exclude_data)},
+                       .no_owner = o.no_owner,
+                       .no_acl = o.no_acl,
+                       .skip_unreadable = o.skip_unreadable,
                        .cancel = &cancelled,
                        .note = on_note,
                        .progress = on_progress,
@@ -260,6 +292,9 @@ int main(int argc, char **argv)
     for (int i = 0; sources && i < argc - first; i++)
         free((char *)sources[i]);
     free(sources);
-    option_list_release(&o.tags);
+    OptionList *const lists[] = {&o.tags,   &o.schemas,        &o.exclude_schemas,
+                                 &o.tables, &o.exclude_tables, &o.exclude_data};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+        option_list_release(lists[i]);
     return code;
 }

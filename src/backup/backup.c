@@ -249,6 +249,7 @@ int backup_run(const BackupOptions *o, BackupResult *ret_result, Error *e)
     _cleanup_(run_release) Run x = {.o = o, .started = clock_monotonic()};
     WriterOptions w = {.lock_wait = o->lock_wait,
                        .level = o->level,
+                       .no_deltas = o->no_deltas,
                        .cancel = o->source.cancel,
                        .on_wait = o->on_wait,
                        .on_wait_ctx = o->source.ctx};
@@ -267,6 +268,8 @@ int backup_run(const BackupOptions *o, BackupResult *ret_result, Error *e)
     if (!doc)
         return error_oom(e);
     BackupResult result = {.manifest = doc};
+    for (size_t i = 0; i < x.n; i++)
+        result.incomplete |= x.results[i].incomplete;
     r = writer_commit(x.writer, doc, &result.info, e);
     if (r < 0) {
         json_decref(doc);

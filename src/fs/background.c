@@ -38,6 +38,7 @@ int background_start(Background *b, int *ret_exit, Error *e)
     if (pid == 0) {
         close(fds[0]);
         b->pipe = fds[1];
+        b->null = open("/dev/null", O_RDWR | O_CLOEXEC); /* by then nothing opens for writing */
         setsid();
         return 0;
     }
@@ -52,7 +53,7 @@ void background_ready(Background *b)
     if (b->pipe < 0)
         return;
     _cleanup_close_ int fd = take_fd(&b->pipe);
-    _cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    _cleanup_close_ int null = take_fd(&b->null);
     if (null >= 0)
         for (int i = 0; i <= 2; i++)
             dup2(null, i);

@@ -6,6 +6,7 @@
 
 typedef struct Background {
     int pipe; /* to the process that waits; -1 when there is none */
+    int null; /* /dev/null, where stdin, stdout and stderr will lead */
 } Background;
 
 /* Fork. In the new process 0 is returned; it does the work, and prints what goes wrong, until

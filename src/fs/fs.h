@@ -1,6 +1,6 @@
 /* Fs: a store shown as a file system, through libfuse's low-level interface. This header is what
- * mount.c needs; the operations stand in ops.c, listing.c, file.c and
- * readonly.c. */
+ * mount.c needs; the operations stand in ops.c, listing.c, file.c, read.c,
+ * xattr.c and readonly.c. */
 #pragma once
 
 #define FUSE_USE_VERSION 312
@@ -16,20 +16,26 @@ typedef void (*FsLog)(int priority, const char *message);
 
 typedef struct FsOptions {
     uint64_t cache_size;    /* bytes */
+    unsigned threads;       /* that read ahead; 0: nothing is read ahead */
     const char *collection; /* shown in the root, "ns/name"; NULL: the store's default */
     FsLog log;
-    void (*ready)(void *ctx); /* called once, when the kernel has accepted the mount */
-    void *ready_ctx;
+    void (*ready)(void *ctx);      /* called once, when the kernel has accepted the mount */
+    void (*first_open)(void *ctx); /* called once, when a first file is opened; may be NULL */
+    void *ctx;                     /* for both */
 } FsOptions;
 
 /* Show `store`, which must outlive the Fs, as must what `o` points to. 0 or -errno. */
 int fs_new(Store *store, const FsOptions *o, Fs **ret_fs, Error *e);
 
+/* Start the threads that read ahead; after any fork. */
+int fs_start(Fs *fs, Error *e);
+
 /* The session must have ended. NULL is allowed. */
 void fs_free(Fs *fs);
 
-/* Fill in the operations; the session's user data is the Fs. */
-void fs_operations(struct fuse_lowlevel_ops *ret_ops);
+/* Fill in the operations, those for extended attributes if asked for; the session's user data is
+ * the Fs. */
+void fs_operations(struct fuse_lowlevel_ops *ret_ops, bool xattr);
 
 /* Whether the store says that its backups changed. */
 bool fs_changed(Fs *fs);

@@ -5,9 +5,11 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
+#include "fs/ahead.h"
 #include "fs/cache.h"
 #include "fs/fs.h"
 #include "fs/layout.h"
+#include "fs/rendered.h"
 #include "tree/dir.h"
 
 /* Seconds that the kernel may keep what it was told. What lies in a backup never changes. The
@@ -22,6 +24,10 @@ struct Fs {
     FsOptions options;
     Cache *cache;
     ObjectSource *objects; /* the cache's */
+    Ahead *ahead;          /* NULL: nothing is read ahead */
+    uint64_t ahead_max;    /* bytes ahead of one reader */
+    Rendered *rendered;
+    atomic_bool opened; /* some file was opened */
     uid_t uid;
     gid_t gid;
     atomic_bool failed;   /* a read failed since fs_failed was asked */
@@ -37,7 +43,8 @@ typedef struct FsNode {
     Layout *layout; /* a reference: keeps `backup` */
     Inode inode;
     const LayoutBackup *backup; /* NULL for a virtual directory */
-    DirEntry entry;             /* with a backup and an index above 0 */
+    RenderedFile rendered;      /* else RENDERED_NONE */
+    DirEntry entry;             /* with a backup, an index above 0, and not rendered */
 } FsNode;
 
 Layout *fs_layout(Fs *fs);
@@ -58,8 +65,9 @@ DirRef fs_node_dir(const FsNode *n);
 /* The number of an entry of directory `n`; -EBADMSG when it can't have one. */
 int fs_entry_inode(const FsNode *n, const DirEntry *entry, uint64_t *ret_ino, Error *e);
 
-/* Attributes: of a node, of an entry in `n`, of a child of a virtual directory. */
-void fs_node_attr(const Fs *fs, const FsNode *n, struct stat *ret_stat);
+/* Attributes: of a node, of an entry in `n`, of a child of a virtual directory. Only a node that is
+ * a rendered file can fail. */
+int fs_node_attr(Fs *fs, const FsNode *n, struct stat *ret_stat, Error *e);
 void fs_entry_attr(const Fs *fs, const LayoutBackup *backup, uint64_t ino, const DirEntry *entry,
                    struct stat *ret_stat);
 void fs_child_attr(const Fs *fs, const Layout *l, const LayoutChild *child, struct stat *ret_stat);
@@ -70,6 +78,10 @@ void fs_entry_param(const Fs *fs, const LayoutBackup *backup, uint64_t ino, cons
 void fs_child_param(const Fs *fs, const Layout *l, const LayoutChild *child,
                     struct fuse_entry_param *ret_param);
 
+/* A rendered file, given its size. */
+void fs_rendered_param(const Fs *fs, const LayoutBackup *backup, RenderedFile file, uint64_t size,
+                       struct fuse_entry_param *ret_param);
+
 /* Turn a failure into the errno (positive) that the caller of the system call gets, and log it
  * once when it means damage. `backup` (may be NULL) and `index` say what was being read. */
 int fs_failure(Fs *fs, const LayoutBackup *backup, uint32_t index, int r, const Error *e);
@@ -77,10 +89,13 @@ int fs_failure(Fs *fs, const LayoutBackup *backup, uint32_t index, int r, const 
 /* Fill in the operations that write: with EROFS. */
 void fs_refuse_writes(struct fuse_lowlevel_ops *ops);
 
+/* Call the options' `first_open`, once. */
+void fs_first_open(Fs *fs);
+
 /* Free the files that were open when the session ended. */
 void fs_files_free(Fs *fs);
 
-/* The operations of listing.c and file.c. */
+/* The operations of listing.c, file.c, read.c and xattr.c. */
 void fs_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
                    struct fuse_file_info *fi);
@@ -89,3 +104,5 @@ void fs_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 void fs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 void fs_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void fs_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);

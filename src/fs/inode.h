@@ -13,8 +13,9 @@
 #include <stdint.h>
 
 #define INODE_ORDINAL_MAX ((1u << 28) - 1)
-/* The 256 indices above are kept for files that are rendered for a backup, not stored in it. */
-#define INODE_INDEX_MAX 0xfffffeffu
+#define INODE_INDEX_MAX   0xfffffeffu
+/* The indices above are kept for files that are rendered for a backup, not stored in it. */
+#define INODE_RENDERED 0xffffff00u
 
 typedef enum InodeView {
     INODE_FILE = 0, /* files and symbolic links, whatever the path */

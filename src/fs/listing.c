@@ -18,6 +18,7 @@ typedef struct Listing {
     bool plus;
     char *buf;
     size_t size, used;
+    unsigned before; /* places of the directory that come before the stored entries' */
     Error *error;
 } Listing;
 
@@ -77,14 +78,52 @@ static int list_entry(void *ctx, uint64_t position, const DirEntry *entry)
     name[entry->name_len] = 0;
     struct fuse_entry_param param;
     fs_entry_param(l->fs, l->node->backup, ino, entry, &param);
-    return add(l, name, &param, (off_t)position + 1 + DOTS);
+    return add(l, name, &param, (off_t)position + 1 + DOTS + l->before);
+}
+
+/* Add the rendered files of a backup's root, unless the backup has such a name itself. Sizes that
+ * are not known yet would take long: the kernel asks for those that somebody wants. */
+static int add_rendered(Listing *l, off_t off)
+{
+    DirRef dir = fs_node_dir(l->node);
+    if (off >= DOTS + (off_t)RENDERED_END - 1)
+        return 0;
+    RenderedFile file = off > DOTS ? (RenderedFile)(off - DOTS + 1) : RENDERED_NONE + 1;
+    for (; file < RENDERED_END; file++) {
+        const char *name = rendered_name(file);
+        struct fuse_entry_param param;
+        DirEntry entry;
+        uint64_t size = 0;
+        int r = dir_lookup(l->fs->objects, &dir, name, strlen(name), &entry, l->error);
+        if (r == 0) {
+            dir_entry_release(&entry);
+            continue;
+        }
+        error_release(l->error);
+        if (r != -ENOENT)
+            return r;
+        bool known = rendered_known_size(l->fs->rendered, l->node->backup, file, &size);
+        fs_rendered_param(l->fs, l->node->backup, file, size, &param);
+        if (!known)
+            param.ino = 0; /* the name only */
+        if (add(l, name, &param, (off_t)file + DOTS) > 0)
+            return 1;
+    }
+    return 0;
 }
 
 static int list_backup(Listing *l, off_t off)
 {
     DirRef dir = fs_node_dir(l->node);
-    uint64_t from = off > DOTS ? (uint64_t)off - DOTS : 0;
-    int r = dir_list(l->fs->objects, &dir, from, list_entry, l, l->error);
+    int r = 0;
+    if (l->node->inode.index == 0) {
+        l->before = RENDERED_END - 1;
+        r = add_rendered(l, off);
+    }
+    if (r != 0)
+        return r < 0 ? r : 0;
+    uint64_t from = off > DOTS + l->before ? (uint64_t)off - DOTS - l->before : 0;
+    r = dir_list(l->fs->objects, &dir, from, list_entry, l, l->error);
     return r < 0 ? r : 0;
 }
 

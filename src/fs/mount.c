@@ -1,11 +1,13 @@
 #include "fs/mount.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <syslog.h>
 #include <unistd.h>
 #ifdef HAVE_SYSTEMD
@@ -13,6 +15,7 @@
 #endif
 
 #include "fs/mountpoint.h"
+#include "fs/sandbox.h"
 #include "fs/watch.h"
 #include "util/cleanup.h"
 
@@ -101,7 +104,7 @@ static int new_session(const MountRequest *m, const char *store, Fs *fs,
     if (r < 0)
         return error_oom(e);
     struct fuse_lowlevel_ops ops;
-    fs_operations(&ops);
+    fs_operations(&ops, m->options->xattr);
     *ret_session = fuse_session_new(args, &ops, sizeof(ops), fs); /* copies them */
     if (*ret_session)
         return 0;
@@ -141,10 +144,41 @@ static void tell_stopping(void)
     tell_systemd("STOPPING=1");
 }
 
+/* A mount being served: what the callbacks need. */
+typedef struct Serving {
+    const MountRequest *request;
+    uint64_t device;
+    int read_ahead; /* the kernel's setting for this mount, open for writing; or -1 */
+    Unmounter *unmounter;
+    Fs *fs;
+} Serving;
+
+/* Only now, because the kernel lowers the setting again when it has the driver's answer to the
+ * first request. */
+static void on_first_open(void *ctx)
+{
+    Serving *s = ctx;
+    if (s->read_ahead >= 0 && dprintf(s->read_ahead, "%u\n", s->request->options->readahead_kb) < 0)
+        fs_log(s->fs, LOG_WARNING, "cannot set how far the kernel reads ahead: %s",
+               strerror(errno));
+}
+
+/* Only root may, and not where /sys is read-only. That is no failure unless it was asked for. */
+static void open_read_ahead(Serving *s)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", major(s->device),
+             minor(s->device));
+    s->read_ahead = open(path, O_WRONLY | O_CLOEXEC);
+    if (s->read_ahead < 0 && s->request->options->readahead_asked)
+        fs_log(s->fs, LOG_WARNING, "readahead_kb has no effect: cannot open %s: %s", path,
+               strerror(errno));
+}
+
 /* From the session's first thread, when the kernel has accepted the mount. */
 static void on_ready(void *ctx)
 {
-    const MountRequest *m = ctx;
+    const MountRequest *m = ((const Serving *)ctx)->request;
     tell_systemd("READY=1\nSTATUS=mounted");
     if (m->ready)
         m->ready(m->ready_ctx);
@@ -171,25 +205,54 @@ static bool is_gone(struct fuse_session *session)
     return poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
 }
 
+/* With the signals blocked and nothing given up yet, one thread. */
+static int prepare(Serving *s, const char *mountpoint, Error *e)
+{
+    int r = 0;
+    if (geteuid() != 0)
+        r = unmounter_start(mountpoint, &s->unmounter, e);
+    open_read_ahead(s);
+    if (r == 0)
+        r = sandbox_enter(e);
+    return r < 0 ? r : fs_start(s->fs, e);
+}
+
+/* What is left of the mount in the end. libfuse could not start fusermount3 any more. */
+static void take_away(const Serving *s, struct fuse_session *session, const char *mountpoint)
+{
+    if (!is_gone(session)) {
+        if (mountpoint_is_foreign(mountpoint, s->device))
+            return;
+        mountpoint_unmount(mountpoint, s->device, true, s->unmounter, NULL);
+    }
+    fuse_session_unmount(session);
+}
+
 /* With the mount made: serve it, and take it away in the end. */
-static int serve_and_unmount(const MountRequest *m, Fs *fs, struct fuse_session *session,
-                             const char *mountpoint, Error *e)
+static int serve_and_unmount(Serving *s, struct fuse_session *session, const char *mountpoint,
+                             Error *e)
 {
     Watch *watch = NULL;
-    WatchOptions o = {.fs = fs,
+    s->device = mountpoint_device(mountpoint);
+    watch_block_signals();
+    route_fuse_words(s->request->log);
+    int r = prepare(s, mountpoint, e);
+    WatchOptions o = {.fs = s->fs,
                       .session = session,
                       .mountpoint = mountpoint,
-                      .device = mountpoint_device(mountpoint),
+                      .device = s->device,
+                      .unmounter = s->unmounter,
                       .stopping = tell_stopping};
-    watch_block_signals();
-    route_fuse_words(m->log);
-    int r = watch_start(&o, &watch, e);
+    if (r == 0)
+        r = watch_start(&o, &watch, e);
     if (r == 0)
         r = serve(session, e);
     watch_stop(watch); /* before the unmount: that closes the descriptor it writes to */
     route_fuse_words(NULL);
-    if (is_gone(session) || !mountpoint_is_foreign(mountpoint, o.device))
-        fuse_session_unmount(session);
+    take_away(s, session, mountpoint);
+    unmounter_stop(s->unmounter);
+    if (s->read_ahead >= 0)
+        close(s->read_ahead);
     return r;
 }
 
@@ -197,23 +260,25 @@ static int mount_store(const MountRequest *m, Store *store, const char *store_di
                        const char *mountpoint, Error *e)
 {
     struct fuse_session *session = NULL;
-    Fs *fs = NULL;
+    Serving serving = {.request = m, .read_ahead = -1};
     FsOptions o = {.cache_size = m->options->cache_size,
+                   .threads = m->options->threads,
                    .collection = m->options->collection,
                    .log = m->log,
                    .ready = on_ready,
-                   .ready_ctx = (void *)(uintptr_t)m};
-    int r = fs_new(store, &o, &fs, e);
+                   .first_open = on_first_open,
+                   .ctx = &serving};
+    int r = fs_new(store, &o, &serving.fs, e);
     route_fuse_words(NULL);
     if (r == 0)
-        r = new_session(m, store_dir, fs, &session, e);
+        r = new_session(m, store_dir, serving.fs, &session, e);
     if (r == 0)
         r = make_mount(session, mountpoint, e);
     if (r == 0)
-        r = serve_and_unmount(m, fs, session, mountpoint, e);
+        r = serve_and_unmount(&serving, session, mountpoint, e);
     if (session)
         fuse_session_destroy(session);
-    fs_free(fs);
+    fs_free(serving.fs);
     return r;
 }
 

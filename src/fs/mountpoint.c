@@ -3,14 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "util/cleanup.h"
@@ -73,31 +71,14 @@ bool mountpoint_is_foreign(const char *path, uint64_t device)
            is_mount_root(&st) && makedev(st.stx_dev_major, st.stx_dev_minor) != device;
 }
 
-/* What users without the right to unmount have: the set-uid helper of libfuse. */
-static int unmount_by_helper(const char *path, bool lazy, Error *e)
-{
-    const char *argv[] = {"fusermount3", "-u", "-q", lazy ? "-z" : "-q", path, NULL};
-    pid_t pid;
-    int status;
-    int r = posix_spawnp(&pid, argv[0], NULL, NULL, (char **)(uintptr_t)argv, environ);
-    if (r != 0)
-        return error_errno(e, r, "cannot run fusermount3");
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return error_errno(e, errno, "cannot wait for fusermount3");
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        return 0;
-    return lazy ? error_set(e, EIO, "fusermount3 could not unmount %s", path) : -EBUSY;
-}
-
-int mountpoint_unmount(const char *path, uint64_t device, bool lazy, Error *e)
+int mountpoint_unmount(const char *path, uint64_t device, bool lazy, Unmounter *unmounter, Error *e)
 {
     if (device && mountpoint_device(path) != device)
         return -ESTALE;
     if (umount2(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
         return 0;
-    if (errno == EPERM)
-        return unmount_by_helper(path, lazy, e);
+    if (errno == EPERM && unmounter)
+        return unmounter_run(unmounter, lazy, e);
     if (errno == EBUSY && !lazy)
         return -EBUSY;
     return error_errno(e, errno, "cannot unmount %s", path);

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "util/error.h"
+#include "fs/unmounter.h"
 
 /* The absolute path of `path` (free it), after checking that something can be mounted there: it is
  * a directory, and nothing is mounted on it but an automount trap. -EBUSY when something is. */
@@ -18,5 +18,6 @@ bool mountpoint_is_foreign(const char *path, uint64_t device);
 
 /* Unmount `path`, unless something else than `device` (0: whatever it is) is mounted there:
  * -ESTALE. -EBUSY when it is in use and `lazy` is false; a lazy unmount takes it out of the tree
- * and lets its users finish. */
-int mountpoint_unmount(const char *path, uint64_t device, bool lazy, Error *e);
+ * and lets its users finish. `unmounter` (may be NULL) does it where this process may not. */
+int mountpoint_unmount(const char *path, uint64_t device, bool lazy, Unmounter *unmounter,
+                       Error *e);

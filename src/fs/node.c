@@ -24,7 +24,13 @@ int fs_node_get(Fs *fs, fuse_ino_t ino, FsNode *ret_node, Error *e)
     if (n->inode.view == INODE_VIRTUAL)
         return layout_stat(n->layout, n->inode.kind, n->inode.number, &mtime) ? 0 : -ESTALE;
     n->backup = layout_backup(n->layout, n->inode.ordinal);
-    if (!n->backup || n->inode.index > n->backup->entries)
+    if (!n->backup)
+        return -ESTALE;
+    if (n->inode.index > INODE_RENDERED && n->inode.view == INODE_FILE) {
+        n->rendered = (RenderedFile)(n->inode.index - INODE_RENDERED);
+        return n->rendered < RENDERED_END && n->backup->info ? 0 : -ESTALE;
+    }
+    if (n->inode.index > n->backup->entries)
         return -ESTALE;
     if (n->inode.index == 0)
         return 0;
@@ -108,18 +114,41 @@ void fs_child_attr(const Fs *fs, const Layout *l, const LayoutChild *child, stru
     fill_attr(fs, child->ino, S_IFDIR | 0555, 0, mtime, ret_stat);
 }
 
-void fs_node_attr(const Fs *fs, const FsNode *n, struct stat *ret_stat)
+int fs_node_attr(Fs *fs, const FsNode *n, struct stat *ret_stat, Error *e)
 {
     const Inode *i = &n->inode;
+    if (n->rendered) {
+        uint64_t size;
+        int r = rendered_size(fs->rendered, n->backup, n->rendered, &size, e);
+        struct fuse_entry_param param;
+        if (r == 0) {
+            fs_rendered_param(fs, n->backup, n->rendered, size, &param);
+            *ret_stat = param.attr;
+        }
+        return r;
+    }
     if (n->backup && i->index > 0) {
         fs_entry_attr(fs, n->backup, inode_of_entry(i->view, i->ordinal, i->index), &n->entry,
                       ret_stat);
-        return;
+        return 0;
     }
     LayoutChild self = {.ino = n->backup ? inode_of_entry(i->view, i->ordinal, 0)
                                          : inode_of_virtual(i->kind, i->number),
                         .backup = n->backup};
     fs_child_attr(fs, n->layout, &self, ret_stat);
+    return 0;
+}
+
+void fs_rendered_param(const Fs *fs, const LayoutBackup *backup, RenderedFile file, uint64_t size,
+                       struct fuse_entry_param *ret_param)
+{
+    *ret_param = (struct fuse_entry_param){
+        .ino = inode_of_entry(INODE_FILE, backup->ordinal, INODE_RENDERED + file),
+        .attr_timeout = FS_FOREVER,
+        .entry_timeout = FS_FOREVER,
+    };
+    fill_attr(fs, ret_param->ino, S_IFREG | 0444, size,
+              (struct timespec){.tv_sec = backup->timestamp}, &ret_param->attr);
 }
 
 void fs_entry_param(const Fs *fs, const LayoutBackup *backup, uint64_t ino, const DirEntry *entry,

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -11,6 +12,14 @@
 #include "util/name.h"
 
 #define STATFS_BLOCK 4096u
+
+/* Bytes read ahead of one reader: at most so many, and so large a part of the cache; nothing where
+ * that is too little to be of use. */
+#define AHEAD_MAX   (8u << 20)
+#define AHEAD_SHARE 16u
+#define AHEAD_MIN   (512u << 10)
+
+#define BACKGROUND_MAX 64 /* requests that the kernel sends for reading ahead; 12 by default */
 
 static int new_layout(Fs *fs, const Layout *before, Layout **ret_layout, Error *e)
 {
@@ -43,8 +52,10 @@ int fs_new(Store *store, const FsOptions *o, Fs **ret_fs, Error *e)
         error_oom(e);
     } else {
         fs->objects = cache_objects(fs->cache);
-        r = new_layout(fs, NULL, &fs->layout, e);
+        r = rendered_new(store, fs->objects, &fs->rendered) < 0 ? error_oom(e) : 0;
     }
+    if (r == 0)
+        r = new_layout(fs, NULL, &fs->layout, e);
     if (r == 0 && o->collection && !layout_shows(fs->layout))
         fs_log(fs, LOG_WARNING, "there is no backup of the collection %s yet", o->collection);
     if (r < 0) {
@@ -59,11 +70,29 @@ void fs_free(Fs *fs)
 {
     if (!fs)
         return;
+    ahead_free(fs->ahead);
     fs_files_free(fs);
+    rendered_free(fs->rendered);
     layout_unref(fs->layout);
     cache_free(fs->cache);
     pthread_mutex_destroy(&fs->lock);
     free(fs);
+}
+
+int fs_start(Fs *fs, Error *e)
+{
+    uint64_t ahead = fs->options.cache_size / AHEAD_SHARE;
+    fs->ahead_max = ahead < AHEAD_MAX ? ahead : AHEAD_MAX;
+    if (fs->options.threads == 0 || fs->ahead_max < AHEAD_MIN)
+        return 0;
+    return ahead_new(fs->objects, fs->options.threads, &fs->ahead, e);
+}
+
+void fs_first_open(Fs *fs)
+{
+    if (fs->options.first_open && !atomic_load_explicit(&fs->opened, memory_order_relaxed) &&
+        !atomic_exchange(&fs->opened, true))
+        fs->options.first_open(fs->options.ctx);
 }
 
 bool fs_changed(Fs *fs)
@@ -110,8 +139,10 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
     conn->want |= conn->capable & (FUSE_CAP_READDIRPLUS | FUSE_CAP_CACHE_SYMLINKS |
                                    FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ);
+    conn->max_background = BACKGROUND_MAX;
+    conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
     if (fs->options.ready)
-        fs->options.ready(fs->options.ready_ctx);
+        fs->options.ready(fs->options.ctx);
 }
 
 static int lookup_virtual(Fs *fs, const FsNode *n, const char *name,
@@ -135,6 +166,16 @@ static int lookup_backup(Fs *fs, const FsNode *n, const char *name,
     if (len > NAME_MAX_BYTES)
         return -ENAMETOOLONG;
     int r = dir_lookup(fs->objects, &dir, name, len, &entry, e);
+    RenderedFile file = RENDERED_NONE;
+    if (r == -ENOENT && n->inode.index == 0 && n->backup->info)
+        file = rendered_by_name(name);
+    if (file) {
+        uint64_t size;
+        r = rendered_size(fs->rendered, n->backup, file, &size, e);
+        if (r == 0)
+            fs_rendered_param(fs, n->backup, file, size, ret_param);
+        return r;
+    }
     if (r == -ENOENT) {
         *ret_param = (struct fuse_entry_param){.entry_timeout = FS_FOREVER};
         return 0;
@@ -173,12 +214,12 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     _cleanup_(fs_node_release) FsNode node;
     struct stat attr;
     int r = fs_node_get(fs, ino, &node, &e);
-    if (r < 0) {
+    if (r == 0)
+        r = fs_node_attr(fs, &node, &attr, &e);
+    if (r < 0)
         fuse_reply_err(req, fs_failure(fs, node.backup, node.inode.index, r, &e));
-        return;
-    }
-    fs_node_attr(fs, &node, &attr);
-    fuse_reply_attr(req, &attr, node.backup ? FS_FOREVER : FS_LISTING);
+    else
+        fuse_reply_attr(req, &attr, node.backup ? FS_FOREVER : FS_LISTING);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
@@ -188,7 +229,8 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
     _cleanup_(fs_node_release) FsNode node;
     _cleanup_free_ char *target = NULL;
     int r = fs_node_get(fs, ino, &node, &e);
-    if (r == 0 && (node.inode.view != INODE_FILE || node.entry.kind != ENTRY_SYMLINK))
+    if (r == 0 &&
+        (node.inode.view != INODE_FILE || node.rendered || node.entry.kind != ENTRY_SYMLINK))
         r = -EINVAL;
     if (r == 0) {
         target = strndup(node.entry.target, (size_t)node.entry.size);
@@ -200,27 +242,31 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
         fuse_reply_readlink(req, target);
 }
 
-/* Full, as read-only file systems are: the plain bytes of all backups listed. */
+/* Space is that of the file system on which the store lies: what `df` is asked for is how full
+ * that gets. Files are those of the backups listed. */
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
     Fs *fs = fuse_req_userdata(req);
+    struct statvfs st;
     LayoutTotals totals;
     Layout *l = fs_layout(fs);
     layout_totals(l, &totals);
     layout_unref(l);
-    struct statvfs st = {
-        .f_bsize = STATFS_BLOCK,
-        .f_frsize = STATFS_BLOCK,
-        .f_blocks = totals.bytes / STATFS_BLOCK + (totals.bytes % STATFS_BLOCK != 0),
-        .f_files = totals.files,
-        .f_namemax = NAME_MAX_BYTES,
-    };
+    if (statvfs(store_path(fs->store), &st) < 0)
+        st = (struct statvfs){
+            .f_bsize = STATFS_BLOCK,
+            .f_frsize = STATFS_BLOCK,
+            .f_blocks = totals.bytes / STATFS_BLOCK + (totals.bytes % STATFS_BLOCK != 0),
+        };
+    st.f_files = totals.files;
+    st.f_ffree = st.f_favail = 0;
+    st.f_namemax = NAME_MAX_BYTES;
     fuse_reply_statfs(req, &st);
 }
 
 /* Nothing is counted, so there is nothing to forget: libfuse answers that itself. No getxattr
- * either: its mere presence costs two requests a file in every `ls -l`. */
-void fs_operations(struct fuse_lowlevel_ops *ret_ops)
+ * unless asked for: its mere presence costs two requests a file in every `ls -l`. */
+void fs_operations(struct fuse_lowlevel_ops *ret_ops, bool xattr)
 {
     *ret_ops = (struct fuse_lowlevel_ops){
         .init = op_init,
@@ -235,5 +281,9 @@ void fs_operations(struct fuse_lowlevel_ops *ret_ops)
         .read = fs_op_read,
         .release = fs_op_release,
     };
+    if (xattr) {
+        ret_ops->getxattr = fs_op_getxattr;
+        ret_ops->listxattr = fs_op_listxattr;
+    }
     fs_refuse_writes(ret_ops);
 }

@@ -5,21 +5,29 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "store/manifest.h"
 
-#define CACHE_MIN (1ull << 20)
+#define CACHE_MIN           (1ull << 20)
+#define DEFAULT_THREADS_MAX 16
 
 /* What fuse_opt fills. */
 typedef struct Values {
     char *cache_size;
+    char *threads;
+    char *readahead_kb;
     char *collection;
+    int xattr;
 } Values;
 
 enum { KEY_DROP = 1 };
 
 static const struct fuse_opt specs[] = {
     {"cache_size=%s", offsetof(Values, cache_size), 0},
+    {"threads=%s", offsetof(Values, threads), 0},
+    {"readahead_kb=%s", offsetof(Values, readahead_kb), 0},
+    {"xattr", offsetof(Values, xattr), 1},
     {"collection=%s", offsetof(Values, collection), 0},
     /* The mount is read-only whatever mount(8) says; the others are notes to mount(8), systemd and
      * people that fstab hands on to the helper. */
@@ -79,8 +87,32 @@ static int parse_size(const char *text, uint64_t *ret_size)
     return 0;
 }
 
+/* A plain number of at most `max`. `text` NULL: leave `ret_n` alone. */
+static int take_number(const char *name, const char *text, unsigned max, unsigned *ret_n, Error *e)
+{
+    uint64_t n;
+    if (!text)
+        return 0;
+    if (!isdigit((unsigned char)text[strlen(text) ? strlen(text) - 1 : 0]) ||
+        parse_size(text, &n) < 0 || n > max) {
+        error_set(e, EINVAL, "%s=%s is no usable number", name, text);
+        error_hint(e, "write a number from 0 to %u", max);
+        error_exit_code(e, BK_EXIT_USAGE);
+        return -EINVAL;
+    }
+    *ret_n = (unsigned)n;
+    return 0;
+}
+
 static int take_values(Values *v, MountOptions *o, Error *e)
 {
+    int r = take_number("threads", v->threads, MOUNT_THREADS_MAX, &o->threads, e);
+    if (r == 0)
+        r = take_number("readahead_kb", v->readahead_kb, MOUNT_READAHEAD_MAX, &o->readahead_kb, e);
+    if (r < 0)
+        return r;
+    o->readahead_asked = v->readahead_kb != NULL;
+    o->xattr = v->xattr;
     o->collection = v->collection;
     v->collection = NULL;
     if (v->cache_size && (parse_size(v->cache_size, &o->cache_size) < 0 ||
@@ -95,11 +127,19 @@ static int take_values(Values *v, MountOptions *o, Error *e)
     return 0;
 }
 
+static unsigned default_threads(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n < DEFAULT_THREADS_MAX ? (unsigned)n : DEFAULT_THREADS_MAX;
+}
+
 int mount_options_parse(const char *const *texts, size_t n, MountOptions *ret_options, Error *e)
 {
     MountOptions *o = ret_options;
     Values v = {0};
-    *o = (MountOptions){.cache_size = MOUNT_CACHE_DEFAULT};
+    *o = (MountOptions){.cache_size = MOUNT_CACHE_DEFAULT,
+                        .threads = default_threads(),
+                        .readahead_kb = MOUNT_READAHEAD_DEFAULT};
     int r = fuse_opt_add_arg(&o->args, "bakfs");
     for (size_t i = 0; r == 0 && i < n; i++)
         if (fuse_opt_add_arg(&o->args, "-o") < 0 || fuse_opt_add_arg(&o->args, texts[i]) < 0)
@@ -114,6 +154,8 @@ int mount_options_parse(const char *const *texts, size_t n, MountOptions *ret_op
         r = take_values(&v, o, e);
     }
     free(v.cache_size);
+    free(v.threads);
+    free(v.readahead_kb);
     free(v.collection);
     return r;
 }

@@ -62,14 +62,14 @@ static void end_session(Watch *w)
 static void unmount(Watch *w)
 {
     Error e = ERROR_INIT;
-    int r = mountpoint_unmount(w->o.mountpoint, w->o.device, false, &e);
+    int r = mountpoint_unmount(w->o.mountpoint, w->o.device, false, w->o.unmounter, &e);
     if (r == -EBUSY) {
         fs_log(w->o.fs, LOG_NOTICE,
                "%s is in use: it is unmounted now, and the driver ends with its last user (a "
                "second signal ends it at once)",
                w->o.mountpoint);
         error_release(&e);
-        r = mountpoint_unmount(w->o.mountpoint, w->o.device, true, &e);
+        r = mountpoint_unmount(w->o.mountpoint, w->o.device, true, w->o.unmounter, &e);
     }
     if (r < 0 && r != -ESTALE) {
         fs_log_error(w->o.fs, "cannot unmount", &e);

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "fs/fs.h"
+#include "fs/unmounter.h"
 
 typedef struct Watch Watch;
 
@@ -12,6 +13,7 @@ typedef struct WatchOptions {
     struct fuse_session *session;
     const char *mountpoint; /* absolute; must outlive the watch */
     uint64_t device;        /* of the mount, as mountpoint_device gives it */
+    Unmounter *unmounter;   /* may be NULL */
     void (*stopping)(void); /* called when a first signal asks for the end; may be NULL */
 } WatchOptions;
 

@@ -8,10 +8,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/sums.h"
 #include "restore/select.h"
 #include "restore/targets.h"
 #include "restore/tree_remove.h"
 #include "source/postgres/try.h"
+#include "store/summary.h"
 #include "util/cleanup.h"
 #include "util/io.h"
 
@@ -87,8 +89,9 @@ static int copy_bytes(Files *f, const DirEntry *entry, int fd)
     }
 }
 
-/* Written under another name first, so that a file is whole or as before. */
-static int write_file(Files *f, const DirEntry *entry, const char *name)
+/* Written under another name first, so that a file is whole or as before. Its bytes are `text`, or
+ * the entry's. */
+static int write_file(Files *f, const DirEntry *entry, const Buf *text, const char *name)
 {
     char temporary[32];
     snprintf(temporary, sizeof(temporary), ".bakfs-restore-%d", (int)getpid());
@@ -96,8 +99,12 @@ static int write_file(Files *f, const DirEntry *entry, const char *name)
         openat(f->dir, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return fail(f, errno, "make");
-    int r = copy_bytes(f, entry, fd);
-    if (r == 0 && fchmod(fd, entry->mode & 0777) < 0)
+    int r = 0, err = text ? io_write_all(fd, text->data, text->len) : 0;
+    if (err < 0)
+        r = fail(f, -err, "write");
+    else if (!text)
+        r = copy_bytes(f, entry, fd);
+    if (r == 0 && fchmod(fd, entry ? entry->mode & 0777 : 0444) < 0)
         r = fail(f, errno, "set the mode of");
     if (r == 0)
         r = set_times(f, fd, NULL, entry);
@@ -108,6 +115,50 @@ static int write_file(Files *f, const DirEntry *entry, const char *name)
     else
         f->result->files++;
     return r;
+}
+
+/* The files that a mount shows in a backup's root besides what is stored there; see fs/rendered.h.
+ */
+static int render(const Files *f, const char *name, Buf *out)
+{
+    const Content *c = f->c;
+    if (strcmp(name, "SHA256SUMS") == 0) {
+        uint64_t size;
+        return sums_make(c->objects, &c->root, c->backup->entries, out, &size, f->e);
+    }
+    int r;
+    if (strcmp(name, "summary.txt") == 0) {
+        r = summary_format(c->manifest->doc, out);
+    } else {
+        _cleanup_free_ char *text =
+            json_dumps(c->manifest->doc, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+        r = text ? buf_addf(out, "%s\n", text) : -ENOMEM;
+    }
+    return r < 0 ? error_oom(f->e) : 0;
+}
+
+static int write_rendered(Files *f)
+{
+    static const char *const names[] = {"SHA256SUMS", "backup.json", "summary.txt"};
+    DirRef root = {.id = f->c->root};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        _cleanup_(buf_release) Buf text = BUF_INIT;
+        DirEntry own = {0};
+        Error why = ERROR_INIT;
+        int r = dir_lookup(f->c->objects, &root, names[i], strlen(names[i]), &own, &why);
+        dir_entry_release(&own);
+        if (r == 0) /* the backup has a file of that name itself */
+            continue;
+        if (r != -ENOENT)
+            return error_move(f->e, &why);
+        error_release(&why);
+        buf_clear(&f->path);
+        if (buf_add_str(&f->path, names[i]) < 0 || !buf_cstr(&f->path))
+            return error_oom(f->e);
+        TRY(render(f, names[i], &text));
+        TRY(write_file(f, NULL, &text, names[i]));
+    }
+    return 0;
 }
 
 static int write_link(Files *f, const DirEntry *entry, const char *name)
@@ -165,7 +216,7 @@ static int write_entry(void *ctx, uint64_t position, const DirEntry *entry)
     if (entry->kind == ENTRY_DIR && is_wanted(f, (const char *)f->path.data))
         r = write_dir(f, entry, name);
     else if (entry->kind == ENTRY_FILE && files_too)
-        r = write_file(f, entry, name);
+        r = write_file(f, entry, NULL, name);
     else if (entry->kind == ENTRY_SYMLINK && files_too)
         r = write_link(f, entry, name);
     f->path.len = before;
@@ -180,6 +231,9 @@ static int write_tree(Files *f, const char *dir)
     DirRef root = {.id = f->c->root};
     f->dir = fd;
     TRY(dir_list(f->c->objects, &root, 0, write_entry, f, f->e));
+    bool is_whole = id_compare(&f->c->root, &f->c->backup->root) == 0 && !f->wanted;
+    if (is_whole)
+        TRY(write_rendered(f));
     TRY(set_times(f, fd, NULL, NULL));
     return syncfs(fd) < 0 ? error_errno(f->e, errno, "can't sync %s", dir) : 0;
 }

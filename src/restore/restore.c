@@ -22,7 +22,7 @@ void restore_result_release(RestoreResult *r)
     *r = (RestoreResult){0};
 }
 
-static char *format_text(const char *format, va_list args)
+__attribute__((format(printf, 1, 0))) static char *format_text(const char *format, va_list args)
 {
     char *text = NULL;
     return vasprintf(&text, format, args) < 0 ? NULL : text;

@@ -15,11 +15,28 @@ static bool starts_with(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
+bool source_scope_is_narrow(const SourceScope *s)
+{
+    return s->schemas.n || s->exclude_schemas.n || s->tables.n || s->exclude_tables.n ||
+           s->exclude_data.n;
+}
+
+static int refuse_scope(Error *e)
+{
+    error_set(e, EINVAL, "a SQLite database is backed up as a whole");
+    error_hint(e, "--schema, --table and the --exclude options are for PostgreSQL; back up the "
+                  "SQLite file with a command of its own");
+    error_exit_code(e, BK_EXIT_USAGE);
+    return -EINVAL;
+}
+
 int source_new(const char *spec, const SourceOptions *options, Source **ret_source, Error *e)
 {
     if (!spec || !*spec || starts_with(spec, "postgres://") || starts_with(spec, "postgresql://") ||
         is_keyword_string(spec))
         return postgres_source_new(spec, options, ret_source, e);
+    if (starts_with(spec, "sqlite:") && source_scope_is_narrow(&options->scope))
+        return refuse_scope(e);
     if (starts_with(spec, "sqlite:") && spec[strlen("sqlite:")])
         return sqlite_source_new(spec + strlen("sqlite:"), options, ret_source, e);
     /* Only the scheme is quoted: the rest may hold a password. */

@@ -10,17 +10,35 @@
 #include "tree/stream.h"
 #include "util/error.h"
 
+/* Names or patterns as given, borrowed. */
+typedef struct SourceNames {
+    const char *const *items;
+    size_t n;
+} SourceNames;
+
+/* Which part of a PostgreSQL database is read, in pg_dump's patterns and with its meaning. */
+typedef struct SourceScope {
+    SourceNames schemas, exclude_schemas, tables, exclude_tables, exclude_data;
+} SourceScope;
+bool source_scope_is_narrow(const SourceScope *s); /* anything given at all */
+
 typedef struct SourceOptions {
     int jobs;                  /* connections that read at once; 0 for the default */
     int retries;               /* attempts to connect again, before any data was read */
     double table_lock_wait;    /* seconds to wait for PostgreSQL's locks; < 0 for the default */
     const char *pg_bindir;     /* directory of pg_dump and friends; may be NULL */
     bool no_text;              /* SQLite: leave out the SQL text */
+    SourceScope scope;         /* PostgreSQL only */
+    bool no_owner, no_acl;     /* PostgreSQL: leave out owners, privileges */
+    bool skip_unreadable;      /* PostgreSQL: leave out what the role can't read */
     const atomic_bool *cancel; /* set on SIGINT and SIGTERM; -EINTR then */
     /* One line for people, e.g. a warning. Never holds a secret. May be NULL. */
     void (*note)(void *ctx, const char *text);
     /* Bytes read so far and what is being read; any thread. May be NULL. */
     void (*progress)(void *ctx, uint64_t bytes, const char *what);
+    /* How much of the current source is done, `done` of `total` in a unit of its own, by an
+     * estimate. Never sinks while one source is read; any thread. May be NULL. */
+    void (*share)(void *ctx, uint64_t done, uint64_t total);
     void *ctx;
 } SourceOptions;
 
@@ -47,7 +65,8 @@ typedef struct SourceResult {
     uint64_t record_count; /* rows */
     uint64_t file_count;   /* files below root */
     uint64_t table_count;
-    bool partial;
+    bool partial;    /* narrowed, or something was left out: never the latest backup */
+    bool incomplete; /* something was left out that nobody excluded by name */
 } SourceResult;
 void source_result_release(SourceResult *r);
 

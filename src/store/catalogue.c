@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "util/cleanup.h"
 
@@ -14,6 +15,8 @@
 
 struct Catalogue {
     sqlite3 *db;
+    dev_t device; /* which file it is */
+    ino_t inode;
     pthread_mutex_t lock; /* one statement at a time */
     sqlite3_stmt *find;
     sqlite3_stmt *add_chunk;
@@ -130,6 +133,11 @@ static int open_db(const char *path, const char *store_id, bool writable, Catalo
     if (!c)
         return error_oom(e);
     pthread_mutex_init(&c->lock, NULL);
+    struct stat st;
+    if (stat(path, &st) == 0) { /* first: a file put there meanwhile then counts as another */
+        c->device = st.st_dev;
+        c->inode = st.st_ino;
+    }
     int flags = SQLITE_OPEN_NOMUTEX | (writable ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
     int r = 0;
     if (sqlite3_open_v2(path, &c->db, flags, NULL) != SQLITE_OK)
@@ -182,6 +190,16 @@ int catalogue_open(const char *dir, const char *store_id, CatalogueMode mode,
     if (fd < 0)
         return error_errno(e, errno, "cannot create %s", path);
     return open_db(path, store_id, true, ret_catalogue, e);
+}
+
+bool catalogue_is_replaced(const Catalogue *c, const char *dir)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    if (snprintf(path, sizeof(path), "%s/metadata.db", dir) >= (int)sizeof(path) ||
+        stat(path, &st) < 0)
+        return false;
+    return st.st_dev != c->device || st.st_ino != c->inode;
 }
 
 void catalogue_free(Catalogue *c)

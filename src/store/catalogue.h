@@ -21,6 +21,9 @@ int catalogue_open(const char *dir, const char *store_id, CatalogueMode mode,
                    Catalogue **ret_catalogue, Error *e);
 void catalogue_free(Catalogue *c); /* NULL is allowed */
 
+/* Whether another file lies at `dir`/metadata.db now: a reader should open that one. */
+bool catalogue_is_replaced(const Catalogue *c, const char *dir);
+
 /* Where an object lies. -ENOENT when unknown; -EIO when the catalogue is damaged. */
 int catalogue_find(Catalogue *c, const ObjectId *id, ObjectId *ret_pack, uint32_t *ret_offset,
                    uint32_t *ret_length);

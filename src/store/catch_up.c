@@ -106,13 +106,17 @@ int store_catch_up(Store *s, bool from_scratch, Error *e)
     else
         s->catalogue = c;
     pthread_rwlock_unlock(&s->lock);
-    return r < 0 ? r : store_refresh(s, e);
+    if (r == 0)
+        r = store_refresh(s, e);
+    if (r == 0 && !s->catalogue) /* a writer can't do without; refresh dropped it as unreadable */
+        r = error_set(e, EIO, "cannot read the catalogue %s/metadata.db", s->path);
+    return r;
 }
 
 int store_reindex(Store *s, double lock_wait, Error *e)
 {
     Lock *lock;
-    int r = s->backend->ops->check_writable(s->backend, e);
+    int r = store_check_writable(s, e);
     if (r == 0)
         r = lock_acquire(s->path, lock_wait, NULL, NULL, NULL, &lock, e);
     if (r < 0)

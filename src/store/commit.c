@@ -56,7 +56,9 @@ int writer_append(StoreWriter *w, const PackEntry *entry, const ObjectId *base, 
         return error_oom(e);
     w->stats.objects_new++;
     w->stats.bytes_new += at.length;
-    return pack_writer_size(pack) >= PACK_FULL ? seal(w, &w->packs[i], e) : 0;
+    bool full =
+        pack_writer_size(pack) >= PACK_FULL || pack_writer_index(pack)->n >= PACK_FULL_COUNT;
+    return full ? seal(w, &w->packs[i], e) : 0;
 }
 
 /* What is taken already, among all manifests that ever were, deleted ones too. */
@@ -236,6 +238,18 @@ static int set_default_collection(StoreWriter *w, const char *collection, Error 
     return r;
 }
 
+/* Where the lock's file was deleted another writer may be at work: two with one ordinal, and its
+ * sweep of tmp/, would harm either. */
+static int check_lock(const StoreWriter *w, Error *e)
+{
+    if (lock_is_effective(w->store_lock))
+        return 0;
+    int r = error_set(e, ESTALE, "%s/lock was deleted or replaced while this writer held it",
+                      w->store->path);
+    error_hint(e, "leave that file alone (a lock goes with its process), and run it again");
+    return r;
+}
+
 static int commit(StoreWriter *w, json_t *doc, Manifest **ret_manifest, Error *e)
 {
     Backend *b = w->store->backend;
@@ -248,7 +262,9 @@ static int commit(StoreWriter *w, json_t *doc, Manifest **ret_manifest, Error *e
     if (!collection_is_valid(collection))
         return error_set(e, EINVAL, "\"%s\" is no collection name", collection);
     json_t *names = json_array();
-    int r = publish_packs(w, names, e);
+    int r = check_lock(w, e);
+    if (r == 0)
+        r = publish_packs(w, names, e);
     if (r == 0)
         r = name_backup(w, doc, collection, e);
     if (r == 0)
@@ -263,6 +279,8 @@ static int commit(StoreWriter *w, json_t *doc, Manifest **ret_manifest, Error *e
     json_decref(names);
     if (r == 0)
         r = set_default_collection(w, collection, e);
+    if (r == 0)
+        r = check_lock(w, e);
     return r < 0 ? r : publish_manifest(w, doc, ret_manifest, e);
 }
 

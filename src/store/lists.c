@@ -167,6 +167,14 @@ static int read_directories(Backend *b, PackSet *packs, Lists *l, Error *e)
         r = -ENOMEM;
     if (r < 0)
         return r == -ENOMEM ? error_oom(e) : r;
+    /* Copying tools may drop an empty directory, but this one was not empty: a store that lost
+     * its backups must not pass for a new one. */
+    if (l->n_packs && !l->n_manifests && !b->ops->stamp(b, "manifests")) {
+        r = error_set(e, EBADMSG, "the store's directory manifests/ is missing");
+        error_hint(e,
+                   "copy it back from another copy of the store: without it there are no backups");
+        return r;
+    }
     for (size_t i = 0; i < l->n_packs; i++)
         l->packs[i].sha256 = names[i];
     if (l->n_manifests)
@@ -175,6 +183,12 @@ static int read_directories(Backend *b, PackSet *packs, Lists *l, Error *e)
         qsort(l->events, l->n_events, sizeof(*l->events), compare_events);
     qsort(l->packs, l->n_packs, sizeof(*l->packs), compare_packs);
     return 0;
+}
+
+/* Failures that say nothing about the file: a backup must not vanish for them. */
+static bool may_pass(int r)
+{
+    return r == -ENOMEM || r == -EACCES || r == -EMFILE || r == -ENFILE || r == -EINTR;
 }
 
 /* Read the files of what the catalogue did not know. */
@@ -186,7 +200,7 @@ static int load_unknown(Backend *b, Lists *l, Error *e)
         if (m->in_catalogue)
             continue;
         int r = manifest_load(b, m->ordinal, &m->sha256, &loaded, e);
-        if (r == -ENOMEM || r == -EACCES)
+        if (may_pass(r))
             return r;
         m->damaged = r < 0;
         if (r == 0) {
@@ -202,7 +216,7 @@ static int load_unknown(Backend *b, Lists *l, Error *e)
             continue;
         listed_event_name(v, name);
         int r = event_load(b, name, &v->event, e);
-        if (r == -ENOMEM || r == -EACCES)
+        if (may_pass(r))
             return r;
         v->damaged = r < 0;
     }

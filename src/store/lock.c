@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -14,6 +16,7 @@
 
 struct Lock {
     int fd;
+    char *path;
 };
 
 /* "host db1, pid 4711, since 2026-01-15T14:30:45Z"; a text for people in any case. */
@@ -58,6 +61,23 @@ static int try_lock(int fd)
     return errno == EACCES ? -EAGAIN : -errno;
 }
 
+static int open_file(const char *path, Error *e)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0)
+        return fd;
+    int r = error_errno(e, errno, "cannot lock the store: %s", path);
+    error_hint(e, "writing needs a writable store directory and the right to it");
+    return r;
+}
+
+static bool is_at(int fd, const char *path)
+{
+    struct stat ours, theirs;
+    return fstat(fd, &ours) == 0 && lstat(path, &theirs) == 0 && ours.st_dev == theirs.st_dev &&
+           ours.st_ino == theirs.st_ino;
+}
+
 int lock_acquire(const char *dir, double wait, const atomic_bool *cancel,
                  void (*on_wait)(void *ctx, const char *holder), void *ctx, Lock **ret_lock,
                  Error *e)
@@ -65,17 +85,21 @@ int lock_acquire(const char *dir, double wait, const atomic_bool *cancel,
     char path[PATH_MAX], holder[256];
     if (snprintf(path, sizeof(path), "%s/lock", dir) >= (int)sizeof(path))
         return error_set(e, ENAMETOOLONG, "the store's path is too long");
-    _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
-        int r = error_errno(e, errno, "cannot lock the store: %s", path);
-        error_hint(e, "writing needs a writable store directory and the right to it");
-        return r;
-    }
+    _cleanup_close_ int fd = open_file(path, e);
+    if (fd < 0)
+        return fd;
     double deadline = clock_monotonic() + wait;
     for (bool waiting = false;; waiting = true) {
         int r = try_lock(fd);
-        if (r == 0)
+        if (r == 0 && is_at(fd, path))
             break;
+        if (r == 0) { /* deleted meanwhile: lock the file that others see */
+            close(fd);
+            fd = open_file(path, e);
+            if (fd < 0)
+                return fd;
+            continue;
+        }
         if (r != -EAGAIN)
             return error_errno(e, -r, "cannot lock the store: %s", path);
         describe_holder(fd, holder);
@@ -95,12 +119,22 @@ int lock_acquire(const char *dir, double wait, const atomic_bool *cancel,
         usleep((useconds_t)(POLL_SECONDS * 1e6));
     }
     Lock *l = malloc(sizeof(*l));
-    if (!l)
+    char *copy = strdup(path);
+    if (!l || !copy) {
+        free(l);
+        free(copy);
         return error_oom(e);
+    }
     sign(fd);
     l->fd = take_fd(&fd);
+    l->path = copy;
     *ret_lock = l;
     return 0;
+}
+
+bool lock_is_effective(const Lock *l)
+{
+    return is_at(l->fd, l->path);
 }
 
 void lock_release(Lock *l)
@@ -108,5 +142,6 @@ void lock_release(Lock *l)
     if (!l)
         return;
     close(l->fd);
+    free(l->path);
     free(l);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "util/error.h"
 
@@ -13,4 +14,7 @@ typedef struct Lock Lock;
 int lock_acquire(const char *dir, double wait, const atomic_bool *cancel,
                  void (*on_wait)(void *ctx, const char *holder), void *ctx, Lock **ret_lock,
                  Error *e);
+
+/* Whether others still see the file that is locked: one that was deleted keeps nobody out. */
+bool lock_is_effective(const Lock *l);
 void lock_release(Lock *l); /* NULL is allowed */

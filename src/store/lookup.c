@@ -1,4 +1,5 @@
-/* Where objects lie: by the catalogue, by what it does not know yet, and by the packs themselves. */
+/* Where objects lie: by the catalogue, by what it does not know yet, and by the packs themselves.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,7 +82,6 @@ int store_find(Store *s, const ObjectId *id, Place *ret_place)
     return r;
 }
 
-
 /* Objects of packs that the catalogue does not know go into the overlay. Lock held for writing. */
 int store_overlay_update(Store *s, const Lists *l, Error *e)
 {
@@ -100,8 +100,14 @@ int store_overlay_update(Store *s, const Lists *l, Error *e)
 bool store_holds(Store *s, const ObjectId *id)
 {
     PackEntry entry;
-    ObjectId base;
-    return store_describe(s, id, &entry, &base) == 0;
+    ObjectId at = *id, base;
+    /* A delta is of no use without all it stands on. Depths fall, so that chains end. */
+    for (unsigned above = DELTA_MAX_DEPTH + 1;; above = entry.depth, at = base) {
+        if (store_describe(s, &at, &entry, &base) < 0 || entry.depth >= above)
+            return false;
+        if (entry.encoding != ENCODING_DELTA)
+            return true;
+    }
 }
 
 int store_locate(Store *s, const ObjectId *id, ObjectId *ret_pack, Error *e)
@@ -120,7 +126,6 @@ int store_locate(Store *s, const ObjectId *id, ObjectId *ret_pack, Error *e)
     *ret_pack = place.pack;
     return 0;
 }
-
 
 int store_describe(Store *s, const ObjectId *id, PackEntry *ret_entry, ObjectId *ret_base)
 {

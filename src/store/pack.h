@@ -11,6 +11,7 @@
 #define PACK_INDEX_SIZE   68 /* one record in the index */
 #define PACK_TRAILER_SIZE 48
 #define PACK_FULL         (64u << 20) /* a writer closes a pack whose records reach this */
+#define PACK_FULL_COUNT   (1u << 18)  /* or that are so many: the index counts for PACK_MAX too */
 #define PACK_MAX          (128u << 20)
 #define DELTA_MAX_DEPTH   8
 #define PACK_NAME_SIZE    80 /* "packs/hh/<64 hex>.pack" and zero */

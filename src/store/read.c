@@ -91,7 +91,10 @@ static int fetch_record(Store *s, const ObjectId *id, Buf *bytes, PackRecord *re
         r = read_record(s, id, &second, bytes, ret_record, e);
         found = true;
     }
-    return r < 0 ? name_damage(e, r, id, found ? ret_place : NULL) : 0;
+    if (r < 0)
+        return name_damage(e, r, id, found ? ret_place : NULL);
+    error_release(e); /* of the first attempt */
+    return 0;
 }
 
 /* Decode `top`: its chain of bases down to one that stands alone, then up again. Depths fall with

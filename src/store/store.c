@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -10,6 +11,7 @@
 #include "store/config.h"
 #include "store/store_private.h"
 #include "util/cleanup.h"
+#include "util/io.h"
 
 static int is_empty_dir(const char *path)
 {
@@ -36,6 +38,17 @@ static int make_store_dirs(const char *path, Backend **ret_backend, Error *e)
             return error_errno(e, errno, "cannot create %s", sub);
     }
     return backend_local_new(path, ret_backend, e);
+}
+
+/* So that a power failure does not take the new store away. */
+static int sync_parent(const char *path, Error *e)
+{
+    char parent[PATH_MAX];
+    if (snprintf(parent, sizeof(parent), "%s/..", path) >= (int)sizeof(parent))
+        return error_set(e, ENAMETOOLONG, "the store's path is too long");
+    int r = io_sync_dir(AT_FDCWD, parent);
+    /* Where the parent may not be read the file system decides. */
+    return r < 0 && r != -EACCES ? error_errno(e, -r, "cannot sync %s", parent) : 0;
 }
 
 int store_init(const char *path, const char *collection, Error *e)
@@ -74,6 +87,8 @@ int store_init(const char *path, const char *collection, Error *e)
         r = b->ops->replace(b, "generation", "0\n", 2, false, e);
     if (r == 0) /* last: it makes the directory a store */
         r = store_config_save(b, &c, e);
+    if (r == 0 && made)
+        r = sync_parent(path, e);
     store_config_release(&c);
     if (b)
         b->ops->free(b);
@@ -191,6 +206,10 @@ int store_refresh(Store *s, Error *e)
     read_stamps(s, stamps); /* before listing: what comes in between shows as a change */
 
     pthread_rwlock_wrlock(&s->lock);
+    if (s->catalogue && catalogue_is_replaced(s->catalogue, s->path)) {
+        catalogue_free(s->catalogue);
+        s->catalogue = NULL;
+    }
     if (!s->catalogue)
         catalogue_open(s->path, s->config.store_id, CATALOGUE_READ, &s->catalogue, NULL);
     int r = lists_read(s->backend, s->packs, s->catalogue, &l, e);
@@ -228,6 +247,16 @@ int store_manifest(Store *s, const BackupInfo *b, Manifest **ret_manifest, Error
     return manifest_load(s->backend, b->ordinal, &b->manifest_sha256, ret_manifest, e);
 }
 
+int store_check_writable(Store *s, Error *e)
+{
+    StoreConfig c = {0};
+    int r = s->backend->ops->check_writable(s->backend, e);
+    if (r == 0)
+        r = store_config_load(s->backend, s->path, true, &c, e);
+    store_config_release(&c);
+    return r;
+}
+
 int store_renew_generation(Store *s, Error *e)
 {
     ObjectId random;
@@ -245,7 +274,7 @@ static int add_events(Store *s, EventType type, const BackupInfo *const *backups
 {
     _cleanup_(lists_release) Lists l = {0};
     char name[EVENT_NAME_SIZE];
-    int r = s->backend->ops->check_writable(s->backend, e);
+    int r = store_check_writable(s, e);
     if (r == 0)
         r = lists_read(s->backend, s->packs, s->catalogue, &l, e);
     if (r < 0)
@@ -271,7 +300,7 @@ int store_mark_verified(Store *s, const BackupInfo *const *backups, size_t n, Er
 void store_note_read(Store *s, const ObjectId *packs, size_t n, int64_t time)
 {
     Catalogue *c;
-    if (s->backend->ops->check_writable(s->backend, NULL) < 0 ||
+    if (store_check_writable(s, NULL) < 0 ||
         catalogue_open(s->path, s->config.store_id, CATALOGUE_NOTE, &c, NULL) < 0)
         return;
     int r = catalogue_begin(c, NULL);

@@ -58,8 +58,8 @@ void store_overlay_clear(Store *s);
 int store_overlay_update(Store *s, const Lists *l, Error *e);
 int store_overlay_fill(Store *s);
 
-/* Whether a pack that is there holds the object, by the pack's own index: what a writer must know
- * before it refers to the object. */
+/* Whether packs that are there hold the object and all it is a delta of, by the packs' own indexes:
+ * what a writer must know before it refers to the object. */
 bool store_holds(Store *s, const ObjectId *id);
 
 /* ObjectSource.get of a store. */
@@ -67,6 +67,9 @@ int store_get(ObjectSource *source, const ObjectId *id, Object **ret_object, Err
 
 /* Open the catalogue for writing and bring it up to date. Needs the lock. */
 int store_catch_up(Store *s, bool from_scratch, Error *e);
+
+/* Whether this program may and knows how to write to the store. */
+int store_check_writable(Store *s, Error *e);
 
 /* Tell readers that something changed. */
 int store_renew_generation(Store *s, Error *e);

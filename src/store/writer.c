@@ -257,11 +257,7 @@ static void stop_threads(StoreWriter *w)
 
 int writer_begin(Store *s, const WriterOptions *o, StoreWriter **ret_writer, Error *e)
 {
-    StoreConfig check = {0};
-    int r = s->backend->ops->check_writable(s->backend, e);
-    if (r == 0)
-        r = store_config_load(s->backend, s->path, true, &check, e);
-    store_config_release(&check);
+    int r = store_check_writable(s, e);
     if (r < 0)
         return r;
     StoreWriter *w = calloc(1, sizeof(*w));

@@ -120,9 +120,8 @@ static int find_entry(RopeNode *node, uint64_t *offset, RopeEntry *ret_entry, Er
     return bad(e); /* the entries are shorter than the node says */
 }
 
-/* Fetch a child and check that it is what its parent says. */
-static int open_child(ObjectSource *s, const RopeEntry *entry, unsigned parent_height,
-                      Object **ret_object, RopeNode *ret_node, Error *e)
+int rope_node_child(ObjectSource *s, const RopeEntry *entry, unsigned parent_height,
+                    Object **ret_object, RopeNode *ret_node, Error *e)
 {
     Object *o;
     int r = object_get(s, &entry->id, &o, e);
@@ -139,8 +138,7 @@ static int open_child(ObjectSource *s, const RopeEntry *entry, unsigned parent_h
     return 0;
 }
 
-/* Print what a hex entry stands for into an object of its own. */
-static int print_hex(ObjectSource *s, const RopeEntry *entry, Object **ret_text, Error *e)
+int rope_print_hex(ObjectSource *s, const RopeEntry *entry, Object **ret_text, Error *e)
 {
     static const char digits[] = "0123456789abcdef";
     Object *o, *text = NULL;
@@ -178,13 +176,13 @@ int rope_find(ObjectSource *s, const void *root, size_t root_len, uint64_t offse
         if (r < 0 || entry.kind != ROPE_NODE)
             break;
         Object *child = NULL;
-        r = open_child(s, &entry, node.height, &child, &node, e);
+        r = rope_node_child(s, &entry, node.height, &child, &node, e);
         object_unref(holder);
         holder = child;
     }
     if (r == 0 && entry.kind == ROPE_HEX) {
         Object *text = NULL;
-        r = print_hex(s, &entry, &text, e);
+        r = rope_print_hex(s, &entry, &text, e);
         object_unref(holder);
         holder = text;
         entry.literal = text ? text->data : NULL;
@@ -249,10 +247,14 @@ static int walk_node(ObjectSource *s, RopeNode *node, int (*visit)(void *ctx, co
                      void *ctx, Error *e)
 {
     RopeEntry entry;
+    uint64_t rest = node->length;
     while (node->n > 0) {
         int r = rope_node_next(node, &entry, e);
         if (r < 0)
             return r;
+        if (entry.length > rest)
+            return bad(e);
+        rest -= entry.length;
         if (entry.kind == ROPE_LITERAL)
             continue;
         RopeVisit v = {.id = entry.id,
@@ -265,14 +267,14 @@ static int walk_node(ObjectSource *s, RopeNode *node, int (*visit)(void *ctx, co
             continue;
         Object *o = NULL;
         RopeNode child;
-        r = open_child(s, &entry, node->height, &o, &child, e);
+        r = rope_node_child(s, &entry, node->height, &o, &child, e);
         if (r == 0)
             r = walk_node(s, &child, visit, ctx, e); /* heights fall: at most 32 deep */
         object_unref(o);
         if (r < 0)
             return r;
     }
-    return 0;
+    return rest || cursor_left(&node->c) ? bad(e) : 0;
 }
 
 int rope_walk(ObjectSource *s, const void *root, size_t root_len,

@@ -39,6 +39,11 @@ int rope_builder_hex(RopeBuilder *b, const ObjectId *id, uint32_t offset, uint32
 /* Append all of another rope: its entries when they are few, a reference otherwise. */
 int rope_builder_rope(RopeBuilder *b, const Rope *r, Error *e);
 
+/* Append one entry of a rope's node (tree/rope_node.h) as it is; literals are not joined with their
+ * neighbours. `height` is at least that of the node it refers to, or 0. */
+struct RopeEntry;
+int rope_builder_part(RopeBuilder *b, const struct RopeEntry *entry, unsigned height, Error *e);
+
 /* Finish; the builder starts anew. The caller releases the rope. */
 int rope_builder_finish(RopeBuilder *b, Rope *ret_rope, Error *e);
 
@@ -62,6 +67,21 @@ int rope_find(ObjectSource *s, const void *root, size_t root_len, uint64_t offse
 /* Read up to `len` bytes at `offset`; fewer only at the end. Bytes read or -errno. */
 ssize_t rope_read(ObjectSource *s, const void *root, size_t root_len, uint64_t offset, void *data,
                   size_t len, Error *e);
+
+/* A place in a rope that remembers the way it came, so that what lies near is found without
+ * starting at the root again. One thread at a time; `root` and the source must outlive it. */
+typedef struct RopeCursor RopeCursor;
+int rope_cursor_new(ObjectSource *s, const void *root, size_t root_len, RopeCursor **ret_cursor,
+                    Error *e);
+void rope_cursor_free(RopeCursor *c); /* NULL is allowed */
+
+/* As rope_find. After a failure the cursor can still be used. */
+int rope_cursor_find(RopeCursor *c, uint64_t offset, RopeLeaf *ret_leaf, Error *e);
+
+/* Only which object the bytes at `offset` come from, and where in the file its stretch ends. The
+ * object is not loaded. `ret_id` is set unless they are literal. -ERANGE at or past the end. */
+int rope_cursor_peek(RopeCursor *c, uint64_t offset, bool *ret_is_object, ObjectId *ret_id,
+                     uint64_t *ret_end, Error *e);
 
 /* Visit every node and object the rope reaches, each as often as it is met. `visit` returns 0 to
  * go on, 1 to skip what lies below (a node known already), or a negative errno to stop. Nodes are

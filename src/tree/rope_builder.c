@@ -197,6 +197,12 @@ int rope_builder_hex(RopeBuilder *b, const ObjectId *id, uint32_t offset, uint32
     return r;
 }
 
+int rope_builder_part(RopeBuilder *b, const RopeEntry *entry, unsigned height, Error *e)
+{
+    int r = flush_pending(b, e);
+    return r < 0 ? r : add_entry(b, 0, entry, height, e);
+}
+
 static int copy_entries(RopeBuilder *b, const Rope *rope, Error *e)
 {
     RopeNode node;
@@ -210,9 +216,8 @@ static int copy_entries(RopeBuilder *b, const Rope *rope, Error *e)
             r = rope_builder_literal(b, entry.literal, entry.length, e);
             continue;
         }
-        r = flush_pending(b, e);
-        if (r == 0) /* its height is below the node's, how far is not known here */
-            r = add_entry(b, 0, &entry, node.height ? node.height - 1 : 0, e);
+        /* Its height is below the node's, how far is not known here. */
+        r = rope_builder_part(b, &entry, node.height ? node.height - 1 : 0, e);
     }
     return r;
 }

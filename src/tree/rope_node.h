@@ -1,9 +1,8 @@
 /* The encoding of rope nodes, for rope.c (reading) and rope_builder.c (writing). */
 #pragma once
 
-#include "chunk/id.h"
+#include "store/object.h"
 #include "util/buf.h"
-#include "util/error.h"
 
 #define ROPE_VERSION     1
 #define ROPE_MAX_HEIGHT  32
@@ -39,3 +38,11 @@ typedef struct RopeNode {
 int rope_node_open(const void *data, size_t len, RopeNode *ret_node, Error *e);
 /* -EBADMSG when malformed. Call at most `n` times. */
 int rope_node_next(RopeNode *node, RopeEntry *ret_entry, Error *e);
+
+/* Fetch the child that `entry` (of kind ROPE_NODE) names and check that it is what its parent says.
+ * The caller unrefs the object, which `ret_node` reads from. */
+int rope_node_child(ObjectSource *s, const RopeEntry *entry, unsigned parent_height,
+                    Object **ret_object, RopeNode *ret_node, Error *e);
+
+/* What a ROPE_HEX entry stands for, as an object of its own. The caller unrefs. */
+int rope_print_hex(ObjectSource *s, const RopeEntry *entry, Object **ret_text, Error *e);

@@ -77,7 +77,7 @@ def table(results):
 def markdown(results):
     lines = ["| " + " | ".join(HEAD[:-1]) + " |", "|" + "---|" * (len(HEAD) - 1)]
     lines += ["| " + " | ".join(_row(r)[:-1]) + " |" for r in results]
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
 
 
 def write_json(path, results, about, failures):

@@ -5,6 +5,9 @@ import os
 import pathlib
 import struct
 
+INDEX_ENTRY = 68  # bytes a record, and
+INDEX_BASE = 32   # bytes a delta record more
+
 Pack = collections.namedtuple(
     "Pack", "kind size whole whole_bytes deltas delta_bytes plain_bytes depths overhead")
 
@@ -27,14 +30,17 @@ def read_pack(path):
         header = f.read(32)
         f.seek(-48, os.SEEK_END)
         at, n, n_deltas = struct.unpack_from("<QII", f.read(48))
-        f.seek(at)
-        index = f.read(60 * n)
         size = os.fstat(f.fileno()).st_size
+        if size != at + INDEX_ENTRY * n + INDEX_BASE * n_deltas + 48:
+            raise ValueError(f"{path}: not the pack format that this reads")
+        f.seek(at)
+        index = f.read(INDEX_ENTRY * n)
     (kind,) = struct.unpack_from("<I", header, 8)
     whole = whole_bytes = delta_bytes = plain = 0
     depths = collections.Counter()
     for i in range(n):
-        stored, plain_len, _type, encoding, depth = struct.unpack_from("<IIBBB", index, 60 * i + 36)
+        stored, plain_len, _type, encoding, depth = struct.unpack_from("<IIBBB", index,
+                                                                    INDEX_ENTRY * i + 36)
         plain += plain_len
         if encoding == 2:
             delta_bytes += 88 + stored

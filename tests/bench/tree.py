@@ -20,19 +20,33 @@ def _make_database(path, tables):
         db.commit()
 
 
-def _make_backups(bench, store, path, backups, tables):
-    """One changed row in one table before each. Returns the Timed of each dump."""
-    runs = []
-    command = bench.dump_command(store, f"sqlite:{path}", "--collection", "default/many")
-    for number in range(backups):
-        with contextlib.closing(sqlite3.connect(path)) as db:
-            db.execute(f"UPDATE t{number % tables:03} SET n = n + 1 WHERE id = {number % 20}")
+class Backups:
+    """Backups of a SQLite database of many tables: before each, one row of one table changes."""
+
+    def __init__(self, bench, path, tables):
+        self.bench, self.path, self.tables = bench, path, tables
+        self.made = 0
+        _make_database(path, tables)
+
+    def change(self):
+        with contextlib.closing(sqlite3.connect(self.path)) as db:
+            db.execute(f"UPDATE t{self.made % self.tables:03} SET n = n + 1 "
+                       f"WHERE id = {self.made % 20}")
             db.commit()
-        when = int(FIRST_DAY.timestamp()) + 3600 * number
-        runs.append(bench.time(command, env={"BAKFS_TEST_TIME": when}))
-        if number % 100 == 99:
-            bench.log(f"{number + 1} backups of {tables} tables")
-    return runs
+        self.made += 1
+
+    def dump(self, store):
+        when = int(FIRST_DAY.timestamp()) + 3600 * self.made
+        command = self.bench.dump_command(store, f"sqlite:{self.path}", "--collection",
+                                          "default/many")
+        return self.bench.time(command, env={"BAKFS_TEST_TIME": when})
+
+    def make(self, store, count):
+        for _ in range(count):
+            self.change()
+            self.dump(store)
+            if self.made % 100 == 0:
+                self.bench.log(f"{self.made} backups of {self.tables} tables")
 
 
 def _walks(bench, path):
@@ -64,17 +78,18 @@ def mount_tree(bench):
     backups, tables = bench.options.tree
     repeat = bench.options.repeat
     path = bench.path("many.db")
-    _make_database(path, tables)
+    many = Backups(bench, path, tables)
     store = bench.new_store("many-store")
-    dumps = _make_backups(bench, store, path, 1, tables)
+    many.make(store, 1)
     small = shutil.copytree(store, bench.path("one-store"))
-    dumps += _make_backups(bench, store, path, backups - 1, tables)
+    many.make(store, backups - 1)
 
-    count = min(10, backups // 2)
-    early = sorted(r.wall for r in dumps[1:1 + count])[count // 2]
-    late = sorted(r.wall for r in dumps[-count:])[count // 2]
-    bench.add("mount-tree", f"dump after {backups:,} backups", late * 1e3, "ms", 1.2, early * 1e3,
-              f"the first {count}", n=count)
+    dumps = bench.compare(repeat, {"one": lambda: many.dump(small),
+                                   "many": lambda: many.dump(store)},
+                          lambda name: many.change())
+    bench.add("mount-tree", f"dump after {backups:,} backups", dumps["many"].median() * 1e3, "ms",
+              1.2, dumps["one"].median() * 1e3, "after one", n=repeat,
+              detail={name: r.summary() for name, r in dumps.items()})
 
     starts = bench.compare(repeat, {"one": lambda: _start(bench, small),
                                     "many": lambda: _start(bench, store)})

@@ -17,7 +17,8 @@ DATA = pathlib.Path(__file__).resolve().parent / "pgdata"
 
 # Lines that hold a random key or a moment, in scripts and in archive lists.
 # The session settings that bakfs pins and pg_dump itself does not.
-ENVIRONMENT = helpers.clean_env(PGTZ="UTC", PGOPTIONS="-c bytea_output=hex")
+ENVIRONMENT = helpers.clean_env(PGTZ="UTC", PGDATESTYLE="ISO",
+                                PGOPTIONS="-c bytea_output=hex -c quote_all_identifiers=off")
 
 REPLICA = b"SET session_replication_role = replica;\n"
 
@@ -31,15 +32,18 @@ def bare(script):
 
 
 VIA_ROOT = re.compile(rb"^-- load via partition root (.*)\n\nCOPY .*\n((?:.*\n)*?)\\\.\n", re.M)
+ROWS = re.compile(rb"^(COPY .* FROM stdin;\n)((?:.*\n)*?)(\\\.\n)", re.M)
 
 
 def settled(script):
-    """A dump to compare with one of another database. Where rows lie in hash partitions of enums
-    depends on the enum's oids, so these partitions' rows are put together."""
+    """A dump to compare with one of another database. Rows may come to lie in another order within
+    a table, and where they lie in hash partitions of enums depends on the enum's oids, so these
+    partitions' rows are put together."""
     rows = {}
     for root, lines in VIA_ROOT.findall(script):
         rows.setdefault(root, []).extend(lines.splitlines())
     script = VIA_ROOT.sub(rb"-- via \1\n", script)
+    script = ROWS.sub(lambda m: m[1] + b"".join(sorted(m[2].splitlines(True))) + m[3], script)
     return script + b"".join(b"-- rows of %s\n%s\n" % (root, b"\n".join(sorted(lines)))
                              for root, lines in sorted(rows.items()))
 
@@ -217,8 +221,8 @@ def quote_arg(path):
 
 
 def quote_pattern(*names):
-    r"""The pattern of \d and pg_dump that stands for one object. Quoted text is taken as it is, but
-    a line's end would end the command."""
+    r"""The pattern of \d that stands for one object. Quoted text is taken as it is, but a line's end
+    would end the command."""
     return re.sub("[\\r\\n]", '"?"', ".".join(quote_ident(name) for name in names))
 
 
@@ -348,7 +352,7 @@ class Backup:
             name = schema.decode(self.codec)
             ours = self.schema_archive(directory)
             theirs = pathlib.Path(where) / f"{number}.dump"
-            pattern = os.fsdecode(quote_pattern(name).encode(self.codec))
+            pattern = os.fsdecode(quote_ident(name).encode(self.codec))
             self.server.tool("pg_dump", "-Fc", "-Z0", "-f", theirs, "-n", pattern,
                              "-d",
                              self.server.socket_dsn(self.db))

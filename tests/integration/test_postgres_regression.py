@@ -74,5 +74,8 @@ NOT_YET_VALID = {"invalid_check_con", "nv_child_2009", "nv_child_2010", "nv_chil
 
 @pgfidelity.parametrized([regression])
 class TestRegressionDatabase(pgfidelity.Fidelity):
+    # invalid_check_con has rows that only fit before the constraint is there, for pg_dump too.
+    test_schema_and_data_restore = None
+
     def test_every_table_restores_alone(self, backup):
         backup.check_tables(lambda schema, table: table not in NOT_YET_VALID, settle=True)

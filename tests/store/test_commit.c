@@ -3,6 +3,7 @@
 
 #include "fixture.h"
 #include "store/backend.h"
+#include "store/packset.h"
 
 static void test_nothing_is_there_before(void **state)
 {
@@ -102,6 +103,74 @@ static void test_bad_documents_commit_nothing(void **state)
     backup_list_unref(l);
 }
 
+/* Without the lock's file another writer may run: nothing is committed beside it. */
+static void test_a_deleted_lock_commits_nothing(void **state)
+{
+    Fixture *f = *state;
+    Error error = ERROR_INIT;
+    BackupInfo info;
+    char path[512];
+    snprintf(path, sizeof(path), "%s/lock", f->path);
+    assert_int_equal(unlink(path), 0);
+    json_t *doc = json_loads("{\"collection\": {\"namespace\": \"a\", \"name\": \"b\"}}", 0, NULL);
+    assert_int_equal(writer_commit(f->writer, doc, &info, &error), -ESTALE);
+    assert_non_null(strstr(error.message, "/lock"));
+    assert_non_null(error.hint);
+    json_decref(doc);
+    error_release(&error);
+}
+
+/* Chunks whose delta bases were lost are stored anew, not referred to. */
+static void test_lost_bases_are_not_built_upon(void **state)
+{
+    Fixture *f = *state;
+    Error error = ERROR_INIT;
+    ObjectId *packs = NULL;
+    size_t n, size = 1 << 20, removed = 0;
+    uint8_t *data = malloc(size), *back = malloc(size);
+    size = test_fill_rows(data, size, 1, 1);
+    fixture_follow(f, data, size, NULL);
+    assert_int_equal(packset_names(store_packs(f->store), &packs, &n), 0);
+    for (size_t at = 0; at < size; at += 40000)
+        data[at] = 'A';
+    fixture_begin(f);
+    fixture_follow(f, data, size, NULL);
+    for (size_t i = 0; i < n; i++) { /* the first backup's data */
+        PackIndex x = {0};
+        char path[600], name[PACK_NAME_SIZE];
+        assert_ok(packset_load_index(store_packs(f->store), &packs[i], &x, NULL, &error));
+        pack_name(&packs[i], name);
+        snprintf(path, sizeof(path), "%s/%s", f->path, name);
+        if (x.entries[0].type == OBJECT_DATA) {
+            assert_int_equal(unlink(path), 0);
+            removed++;
+        }
+        pack_index_release(&x);
+    }
+    assert_true(removed > 0);
+    fixture_reopen(f);
+    fixture_begin(f);
+    fixture_follow(f, data, size, NULL);
+    fixture_reopen(f);
+
+    BackupList *l = store_backups(f->store);
+    ObjectSource *objects = store_objects(f->store);
+    DirEntry file;
+    const uint8_t *node;
+    size_t len;
+    Object *holder;
+    assert_ok(dir_resolve(objects, &l->items[l->n - 1].root, "c", &file, &error));
+    assert_ok(dir_entry_rope(objects, &file, &node, &len, &holder, &error));
+    assert_int_equal(rope_read(objects, node, len, 0, back, size, &error), size);
+    assert_memory_equal(back, data, size);
+    object_unref(holder);
+    dir_entry_release(&file);
+    backup_list_unref(l);
+    free(packs);
+    free(data);
+    free(back);
+}
+
 static void test_files_are_named_by_their_digest(void **state)
 {
     Fixture *f = *state;
@@ -142,6 +211,8 @@ int main(void)
         WITH_STORE(test_duplicate_names),
         WITH_STORE(test_names_and_ordinals_are_not_reused),
         WITH_STORE(test_bad_documents_commit_nothing),
+        WITH_STORE(test_a_deleted_lock_commits_nothing),
+        WITH_STORE(test_lost_bases_are_not_built_upon),
         WITH_STORE(test_files_are_named_by_their_digest),
         WITH_STORE(test_an_unchanged_backup_costs_nothing),
     };

@@ -151,6 +151,23 @@ static void test_the_lock_file_may_hold_anything(void **state)
     }
 }
 
+/* Someone took the file for stale: others lock the new one, and the holder can tell. */
+static void test_the_lock_file_may_be_deleted(void **state)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/lock", (char *)*state);
+    Lock *first = acquire(*state);
+    assert_true(lock_is_effective(first));
+    assert_int_equal(unlink(path), 0);
+    assert_false(lock_is_effective(first));
+    Lock *second = acquire(*state);
+    assert_true(lock_is_effective(second));
+    assert_false(lock_is_effective(first));
+    lock_release(first);
+    assert_locked(*state);
+    lock_release(second);
+}
+
 static void test_no_directory(void **state)
 {
     Error error = ERROR_INIT;
@@ -170,6 +187,7 @@ int main(void)
         IN_DIR(test_programs_started_do_not_inherit),
         IN_DIR(test_waiting),
         IN_DIR(test_the_lock_file_may_hold_anything),
+        IN_DIR(test_the_lock_file_may_be_deleted),
         IN_DIR(test_no_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

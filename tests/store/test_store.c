@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "fixture.h"
+#include "store/catalogue.h"
 
 static size_t count(Fixture *f)
 {
@@ -173,6 +174,45 @@ static void test_reindex_needs_the_lock(void **state)
     error_release(&error);
 }
 
+/* Who has the store open reads the catalogue that a reindex put in its place. */
+static void test_a_new_catalogue_is_taken_up(void **state)
+{
+    Fixture *f = *state;
+    Error error = ERROR_INIT;
+    Store *reader = NULL;
+    fixture_backup(f, 1000, 1, NULL);
+    assert_ok(store_open(f->path, &reader, &error));
+    assert_non_null(store_catalogue(reader));
+    assert_false(catalogue_is_replaced(store_catalogue(reader), f->path));
+    assert_ok(store_reindex(f->store, 0, &error));
+    assert_true(catalogue_is_replaced(store_catalogue(reader), f->path));
+    assert_ok(store_refresh(reader, &error));
+    assert_non_null(store_catalogue(reader));
+    assert_false(catalogue_is_replaced(store_catalogue(reader), f->path));
+    store_close(reader);
+}
+
+/* A feature that writers must know keeps everything out that writes. */
+static void test_unknown_features_of_writers(void **state)
+{
+    Fixture *f = *state;
+    Error error = ERROR_INIT;
+    BackupInfo info;
+    char command[700];
+    fixture_backup(f, 1000, 1, &info);
+    snprintf(command, sizeof(command),
+             "sed -i 's/\"write\": \\[\\]/\"write\": [\"x\"]/' %s/config.json", f->path);
+    assert_int_equal(system(command), 0);
+    fixture_reopen(f);
+    const BackupInfo *one = &info;
+    assert_int_equal(store_delete_backup(f->store, one, &error), -EPROTONOSUPPORT);
+    assert_int_equal(store_mark_verified(f->store, &one, 1, &error), -EPROTONOSUPPORT);
+    assert_int_equal(store_reindex(f->store, 0, &error), -EPROTONOSUPPORT);
+    error_release(&error);
+    check_content(f, 1);
+    backup_info_release(&info);
+}
+
 /* A damaged manifest hides its own backup only. */
 static void test_damaged_manifests(void **state)
 {
@@ -196,6 +236,27 @@ static void test_damaged_manifests(void **state)
     assert_int_equal(count(f), 2);
     backup_info_release(&info);
     backup_info_release(&third);
+}
+
+static void test_lost_manifests_are_no_new_store(void **state)
+{
+    Fixture *f = *state;
+    Error error = ERROR_INIT;
+    Store *again = NULL;
+    char command[700];
+    fixture_backup(f, 1000, 1, NULL);
+    snprintf(command, sizeof(command), "rm -rf %s/manifests", f->path);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(store_open(f->path, &again, &error), -EBADMSG);
+    assert_non_null(error.hint);
+    error_release(&error);
+    assert_int_equal(store_refresh(f->store, &error), -EBADMSG);
+    error_release(&error);
+    assert_int_equal(count(f), 1); /* the list from before */
+    snprintf(command, sizeof(command), "rm -rf %s/packs", f->path);
+    assert_int_equal(system(command), 0);
+    fixture_reopen(f);
+    assert_int_equal(count(f), 0);
 }
 
 static void test_locate(void **state)
@@ -228,7 +289,10 @@ int main(void)
         WITH_STORE(test_marks),
         WITH_STORE(test_the_catalogue_can_be_lost),
         WITH_STORE(test_reindex_needs_the_lock),
+        WITH_STORE(test_a_new_catalogue_is_taken_up),
+        WITH_STORE(test_unknown_features_of_writers),
         WITH_STORE(test_damaged_manifests),
+        WITH_STORE(test_lost_manifests_are_no_new_store),
         WITH_STORE(test_locate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -225,6 +225,10 @@ static void test_contradictions_are_refused(void **state)
                                 &error);
         if (r != -EBADMSG)
             fail_msg("%s: %d", cases[i].what, r);
+        Count walked = {.answer = 1}; /* at nodes: their children are not there */
+        r = rope_walk(s, cases[i].node.data, cases[i].node.len, count, &walked, &error);
+        if (r != -EBADMSG)
+            fail_msg("walking %s: %d", cases[i].what, r);
         try_node(s, cases[i].node.data, cases[i].node.len);
         buf_release(&cases[i].node);
     }

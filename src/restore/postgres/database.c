@@ -99,24 +99,21 @@ static const char *skip_name(const char *p)
     return p;
 }
 
-/* How the archive spells its database's name, from "CREATE DATABASE <name> WITH ...;"; `*ret_rest`
- * is what follows. NULL when there is no such entry. */
-static char *spelled_name(const Archive *a, const char **ret_rest)
+/* How the archive spells its database's name, in "CREATE DATABASE <name> WITH ...;": where that
+ * begins, or NULL. */
+static const char *spelled_name(const Archive *a)
 {
     static const char begin[] = "CREATE DATABASE ";
     const TocEntry *t = find_entry(a, "DATABASE");
-    if (!t || !t->defn || strncmp(t->defn, begin, strlen(begin)) != 0)
-        return NULL;
-    const char *name = t->defn + strlen(begin);
-    *ret_rest = skip_name(name);
-    return strndup(name, (size_t)(*ret_rest - name));
+    bool found = t && t->defn && strncmp(t->defn, begin, strlen(begin)) == 0;
+    return found ? t->defn + strlen(begin) : NULL;
 }
 
 int database_create(Session *admin, const Archive *a, const char *name, Error *e)
 {
-    const char *rest = " TEMPLATE template0";
-    _cleanup_free_ char *old = spelled_name(a, &rest);
-    int r = run_on(admin, "CREATE DATABASE ", name, rest, e);
+    const char *old = spelled_name(a);
+    int r =
+        run_on(admin, "CREATE DATABASE ", name, old ? skip_name(old) : " TEMPLATE template0", e);
     if (r < 0) {
         error_prefix(e, "making database %s", name);
         return r;
@@ -172,10 +169,11 @@ static bool is_about_database(const RestoreOptions *o, const TocEntry *t)
 
 int database_describe(Session *s, const Archive *a, const char *name, Error *e)
 {
-    const char *rest;
-    _cleanup_free_ char *old = spelled_name(a, &rest);
+    const char *spelled = spelled_name(a);
+    _cleanup_free_ char *old =
+        spelled ? strndup(spelled, (size_t)(skip_name(spelled) - spelled)) : NULL;
     _cleanup_(buf_release) Buf to = BUF_INIT;
-    if (session_add_name(s, &to, name, NULL) < 0 || !buf_cstr(&to))
+    if ((spelled && !old) || session_add_name(s, &to, name, NULL) < 0 || !buf_cstr(&to))
         return error_oom(e);
     for (size_t i = 0; old && i < a->n; i++) {
         const TocEntry *t = &a->entries[i];

@@ -9,7 +9,8 @@
 #include "source/postgres/try.h"
 #include "util/cleanup.h"
 
-#define POLL_MS 200 /* how soon an interrupt is noticed */
+#define FLUSH_BYTES (256u << 10) /* of rows sent before waiting until they are gone */
+#define POLL_MS     200          /* how soon an interrupt is noticed */
 
 int session_open(const ConnInfo *ci, const RestoreOptions *o, Session *ret_session, Error *e)
 {
@@ -213,9 +214,14 @@ static int flush(Session *s, Error *e)
 
 int session_copy_data(Session *s, const void *data, size_t len, Error *e)
 {
-    /* What can't be sent at once is kept by libpq: so never more than one piece. */
     if (len > INT32_MAX || PQputCopyData(conn_pg(s->conn), data, (int)len) != 1)
         return failed(s, NULL, e);
+    /* What can't be sent at once libpq keeps in memory: not more than some pieces. Rows may come
+     * one by one, so not after each. */
+    s->unflushed += len;
+    if (s->unflushed < FLUSH_BYTES)
+        return 0;
+    s->unflushed = 0;
     return flush(s, e);
 }
 

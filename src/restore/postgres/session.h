@@ -9,6 +9,7 @@
 typedef struct Session {
     Conn *conn;              /* owned */
     const RestoreOptions *o; /* borrowed */
+    size_t unflushed;        /* bytes given to COPY since the last look whether they were sent */
 } Session;
 
 int session_open(const ConnInfo *ci, const RestoreOptions *o, Session *ret_session, Error *e);

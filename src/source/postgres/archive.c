@@ -348,25 +348,39 @@ static int skip_chunks(ArchiveReader *r, Error *e)
     return 0;
 }
 
-static int skip_blobs(ArchiveReader *r, Error *e)
+int archive_next_blob(ArchiveReader *r, uint32_t *ret_oid, Error *e)
 {
-    for (;;) {
-        int64_t oid = 0; /* unsigned in PostgreSQL, but written as a signed number */
-        TRY(read_int(r, &oid, e));
-        if (oid == 0)
-            return 0;
-        TRY(next_chunk(r, e));
-        if (r->chunk_left > 0)
-            TRY(skip_chunks(r, e));
+    if (!r->in_blobs)
+        return 0;
+    if (r->in_block)
+        TRY(skip_chunks(r, e));
+    r->in_block = false;
+    int64_t oid = 0; /* unsigned in PostgreSQL, but written as a signed number */
+    TRY(read_int(r, &oid, e));
+    if (oid == 0) {
+        r->in_blobs = false;
+        return 0;
     }
+    TRY(next_chunk(r, e));
+    r->in_block = r->chunk_left > 0;
+    *ret_oid = (uint32_t)oid;
+    return 1;
+}
+
+static int skip_block(ArchiveReader *r, Error *e)
+{
+    uint32_t oid;
+    int more = r->in_blobs;
+    while (more > 0)
+        more = archive_next_blob(r, &oid, e);
+    if (more == 0 && r->in_block)
+        more = skip_chunks(r, e);
+    return more;
 }
 
 int archive_next_block(ArchiveReader *r, int *ret_type, int32_t *ret_dump_id, Error *e)
 {
-    if (r->in_blobs)
-        TRY(skip_blobs(r, e));
-    else if (r->in_block)
-        TRY(skip_chunks(r, e));
+    TRY(skip_block(r, e));
     r->in_block = r->in_blobs = false;
 
     int more = fill(r, e);
@@ -392,7 +406,7 @@ int archive_next_bytes(ArchiveReader *r, const uint8_t **ret_data, size_t *ret_l
 {
     if (r->compressed)
         return error_set(e, EPROTONOSUPPORT, "the archive's data is compressed");
-    if (!r->in_block || r->in_blobs)
+    if (!r->in_block)
         return 0;
     if (r->chunk_left == 0) {
         TRY(next_chunk(r, e));

@@ -88,16 +88,24 @@ int archive_read_toc(ArchiveReader *r, Archive *ret_archive, Error *e);
  * of its entry, 0 at the end of the archive. */
 int archive_next_block(ArchiveReader *r, int *ret_type, int32_t *ret_dump_id, Error *e);
 
-/* The next bytes of a BLOCK_DATA block: 1, or 0 at its end. The bytes stay valid until the next
+/* Go to the next large object of a BLOCK_BLOBS block, past what is left of the current one. 1 with
+ * its number, 0 at the block's end. */
+int archive_next_blob(ArchiveReader *r, uint32_t *ret_oid, Error *e);
+
+/* The next bytes of a BLOCK_DATA block or of one large object: 1, or 0 at its end. The bytes stay valid until the next
  * call. Uncompressed archives only. */
 int archive_next_bytes(ArchiveReader *r, const uint8_t **ret_data, size_t *ret_len, Error *e);
 
 /* Append header and TOC to `out`. Its length does not depend on the offsets. 0 or -ENOMEM. */
 int archive_encode(const Archive *a, Buf *out);
 
+/* Bytes at the archive's start that hold its time, and nothing else that changes by itself. */
+size_t archive_head_size(const Archive *a);
+
 /* Append to `out` the parts of a data block: its head, for BLOCK_BLOBS each object's `oid`, a
  * stretch of bytes (1 to 2^30), and the end (of a BLOCK_DATA, of one object, of all objects). */
 int archive_encode_block(Buf *out, int type, int32_t dump_id);
 int archive_encode_oid(Buf *out, uint32_t oid);
 int archive_encode_bytes(Buf *out, const void *data, size_t len);
+int archive_encode_length(Buf *out, uint32_t len); /* of a stretch whose bytes come from elsewhere */
 int archive_encode_end(Buf *out);

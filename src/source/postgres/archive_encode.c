@@ -79,6 +79,12 @@ int archive_encode(const Archive *a, Buf *out)
     return 0;
 }
 
+size_t archive_head_size(const Archive *a)
+{
+    const size_t number = 5;
+    return 11 + (a->minor >= 15 ? 1 : number) + 7 * number;
+}
+
 int archive_encode_block(Buf *out, int type, int32_t dump_id)
 {
     TRY(buf_add_u8(out, (uint8_t)type));
@@ -90,9 +96,14 @@ int archive_encode_oid(Buf *out, uint32_t oid)
     return add_int(out, (int32_t)oid);
 }
 
+int archive_encode_length(Buf *out, uint32_t len)
+{
+    return add_int(out, (int32_t)len);
+}
+
 int archive_encode_bytes(Buf *out, const void *data, size_t len)
 {
-    TRY(add_int(out, (int32_t)len));
+    TRY(archive_encode_length(out, (uint32_t)len));
     return buf_add(out, data, len);
 }
 

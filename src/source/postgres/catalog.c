@@ -7,8 +7,6 @@
 #include "source/postgres/try.h"
 #include "util/cleanup.h"
 
-#define LISTED_MAX 10 /* tables that a message names */
-
 void database_info_release(DatabaseInfo *d)
 {
     if (!d)
@@ -59,50 +57,6 @@ int catalog_database(Conn *c, DatabaseInfo *ret_info, Error *e)
     *ret_info = d;
     d = (DatabaseInfo){0};
     return 0;
-}
-
-/* Extension members are left to their extension, except configuration tables. */
-#define IS_EXTENSION_MEMBER                                                                        \
-    "EXISTS (SELECT FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid"                    \
-    " WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid"                                  \
-    " AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'"                             \
-    " AND NOT c.oid = ANY(coalesce(x.extconfig, '{}')))"
-
-int catalog_check_rights(Conn *c, Error *e)
-{
-    _cleanup_(result_clear) PGresult *res = NULL;
-    TRY(conn_query(c,
-                   "SELECT n.nspname, c.relname, why FROM pg_class c"
-                   " JOIN pg_namespace n ON n.oid = c.relnamespace"
-                   " CROSS JOIN LATERAL (SELECT CASE"
-                   "  WHEN NOT has_schema_privilege(n.oid, 'USAGE') THEN 'no USAGE on the schema'"
-                   "  WHEN NOT has_table_privilege(c.oid, 'SELECT') THEN 'no SELECT'"
-                   "  WHEN row_security_active(c.oid) THEN 'row security hides rows' END) w(why)"
-                   " WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'"
-                   " AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
-                   " AND why IS NOT NULL AND NOT " IS_EXTENSION_MEMBER " ORDER BY 1, 2",
-                   0, NULL, &res, e));
-    int n = PQntuples(res);
-    if (n == 0)
-        return 0;
-    _cleanup_(buf_release) Buf list = BUF_INIT;
-    int r = 0;
-    for (int i = 0; r == 0 && i < n && i < LISTED_MAX; i++)
-        r = buf_addf(&list, "%s%s.%s (%s)", i ? ", " : "", PQgetvalue(res, i, 0),
-                     PQgetvalue(res, i, 1), PQgetvalue(res, i, 2));
-    if (r == 0 && n > LISTED_MAX)
-        r = buf_addf(&list, " and %d more", n - LISTED_MAX);
-    const char *text = r == 0 ? buf_cstr(&list) : NULL;
-    if (!text)
-        return error_oom(e);
-    error_set(e, EACCES, "user %s can't read %d table%s or sequence%s: %s", PQuser(conn_pg(c)), n,
-              n == 1 ? "" : "s", n == 1 ? "" : "s", text);
-    error_hint(e,
-               "GRANT pg_read_all_data TO %s (PostgreSQL 14 and later), or grant USAGE on the "
-               "schemas and SELECT on the tables; for row security, ALTER ROLE %s BYPASSRLS; or "
-               "dump as the owner",
-               PQuser(conn_pg(c)), PQuser(conn_pg(c)));
-    return -EACCES;
 }
 
 /* '{1,2,3}' of the tables whose data the archive holds. */

@@ -21,10 +21,6 @@ typedef struct DatabaseInfo {
 void database_info_release(DatabaseInfo *d);
 int catalog_database(Conn *c, DatabaseInfo *ret_info, Error *e);
 
-/* Fail with -EACCES and a list when the role can't read some table or sequence that pg_dump will
- * want, or row security would hide rows of one. */
-int catalog_check_rights(Conn *c, Error *e);
-
 /* Fail with -ESTALE when a table whose data `a` holds was truncated or rewritten after the
  * snapshot: its rows of then are gone. To be called while the tables are locked. */
 int catalog_check_filenodes(Conn *c, const Archive *a, Error *e);

@@ -2,6 +2,7 @@
  * are refused, from pg_dump's own stream. */
 #pragma once
 
+#include "source/postgres/blobs.h"
 #include "source/postgres/conninfo.h"
 #include "source/postgres/model.h"
 #include "source/postgres/sink.h"
@@ -17,5 +18,7 @@ typedef struct CopyOptions {
  * lost, -ESTALE when a table is no longer what the snapshot says, -EINTR when cancelled. */
 int copy_tables(const CopyOptions *o, Snapshot *s, Model *m, Error *e);
 
-/* The same from the archive stream that `s->reader` stands in; to its end. */
-int copy_from_dump(const CopyOptions *o, Snapshot *s, Model *m, Error *e);
+/* The same from the archive stream that `s->reader` stands in, to its end; with large objects, which
+ * become the `blobs` (zeroed, one for each part) of the script's parts BLOBS. */
+int copy_from_dump(const CopyOptions *o, Snapshot *s, Model *m, const Script *script,
+                   BlobData *blobs, Error *e);

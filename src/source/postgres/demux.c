@@ -63,7 +63,18 @@ static ModelTable *table_of_dump_id(Model *m, int32_t dump_id)
     return NULL;
 }
 
-static int read_blocks(const CopyOptions *o, Snapshot *s, Model *m, Error *e)
+/* Large objects of one entry, unless it has none or had its turn. */
+static int read_blobs(const CopyOptions *o, Snapshot *s, const Script *script, int32_t dump_id,
+                      BlobData *blobs, Error *e)
+{
+    for (size_t i = 0; i < script->n; i++)
+        if (script->parts[i].entry->dump_id == dump_id && blobs[i].archive.length == 0)
+            return blobs_read_block(s->reader, &script->parts[i], o->shared, &blobs[i], e);
+    return error_set(e, EBADMSG, "pg_dump gave large objects that its contents don't list");
+}
+
+static int read_blocks(const CopyOptions *o, Snapshot *s, Model *m, const Script *script,
+                       BlobData *blobs, Error *e)
 {
     _cleanup_(sink_freep) Sink *sink = NULL;
     TRY(sink_new(o->shared, &sink, e));
@@ -73,18 +84,19 @@ static int read_blocks(const CopyOptions *o, Snapshot *s, Model *m, Error *e)
         int r = archive_next_block(s->reader, &type, &dump_id, e);
         if (r <= 0)
             return r;
-        if (type != BLOCK_DATA) /* large objects are read by query */
-            continue;
-        ModelTable *t = table_of_dump_id(m, dump_id);
-        if (t)
+        ModelTable *t = type == BLOCK_DATA ? table_of_dump_id(m, dump_id) : NULL;
+        if (type == BLOCK_BLOBS)
+            TRY(read_blobs(o, s, script, dump_id, blobs, e));
+        else if (t)
             TRY(read_table(s, sink, t, e));
     }
 }
 
-int copy_from_dump(const CopyOptions *o, Snapshot *s, Model *m, Error *e)
+int copy_from_dump(const CopyOptions *o, Snapshot *s, Model *m, const Script *script,
+                   BlobData *blobs, Error *e)
 {
     Error why = ERROR_INIT;
-    int r = read_blocks(o, s, m, &why);
+    int r = read_blocks(o, s, m, script, blobs, &why);
     if (r < 0 && r != -EPIPE && r != -EBADMSG)
         return error_move(e, &why);
     TRY(snapshot_dump_failed(s, &why, e)); /* when the stream broke, pg_dump knows the reason */
@@ -92,5 +104,8 @@ int copy_from_dump(const CopyOptions *o, Snapshot *s, Model *m, Error *e)
         if (m->tables[i].data != MODEL_NONE && !m->tables[i].done)
             return error_set(e, EBADMSG, "pg_dump gave no data of table %s.%s", m->tables[i].schema,
                              m->tables[i].name);
+    for (size_t i = 0; i < script->n; i++)
+        if (toc_is(script->parts[i].entry, "BLOBS") && blobs[i].archive.length == 0)
+            return error_set(e, EBADMSG, "pg_dump gave no data of the large objects");
     return 0;
 }

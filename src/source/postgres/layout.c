@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "source/postgres/archive_file.h"
 #include "source/postgres/data_order.h"
 #include "source/postgres/try.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/name.h"
 
 #define MODE_FILE   0444
@@ -150,7 +152,9 @@ typedef struct Layout {
     const LayoutInput *in;
     StoreWriter *writer;
     Buckets by_table, by_schema;
-    uint64_t files;
+    Rope *framed;      /* for each table: its rows as they stand in archives */
+    const Rope **data; /* for each TOC entry: what an archive holds of it, or NULL */
+    uint64_t files, archive_bytes;
 } Layout;
 
 static int add_file(Layout *l, DirBuilder *dir, const char *name, uint16_t mode, const Rope *rope,
@@ -266,18 +270,80 @@ json_t *layout_json_name(const char *name)
     return json_string((const char *)b.data);
 }
 
+/* What archives hold of every entry that has data. */
+static int prepare_archives(Layout *l, Error *e)
+{
+    const Model *m = l->in->model;
+    const Script *s = l->in->script;
+    l->framed = calloc(m->n_tables + 1, sizeof(*l->framed));
+    l->data = calloc(m->toc->n + 1, sizeof(*l->data));
+    if (!l->framed || !l->data)
+        return error_oom(e);
+    for (size_t i = 0; i < m->n_tables; i++) {
+        const ModelTable *t = &m->tables[i];
+        if (t->data == MODEL_NONE)
+            continue;
+        TRY(archive_frame_rows(l->writer, &t->rows_rope, COPY_END, &l->framed[i], e));
+        l->data[t->data] = &l->framed[i];
+    }
+    for (size_t i = 0; i < s->n; i++)
+        if (is_blobs(&s->parts[i]))
+            l->data[s->parts[i].index] = &l->in->blobs[i].archive;
+    return 0;
+}
+
+static int add_archive(Layout *l, DirBuilder *dir, const char *name, const bool *chosen,
+                       uint64_t *ret_bytes, Error *e)
+{
+    _cleanup_(rope_release) Rope rope = ROPE_INIT;
+    TRY(archive_file_write(l->in->run, l->in->model->toc, l->data, chosen, &rope, e));
+    *ret_bytes = rope.length;
+    return add_file(l, dir, name, MODE_FILE, &rope, NULL, e);
+}
+
+/* Entries that an archive of anything holds. */
+static bool is_of_any_archive(const TocEntry *t)
+{
+    static const char *const kinds[] = {"ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE",
+                                        "DATABASE PROPERTIES"};
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (toc_is(t, kinds[i]))
+            return true;
+    return !t->namespace && t->tag && strncmp(t->tag, "DATABASE ", strlen("DATABASE ")) == 0;
+}
+
+/* An archive of all that is in one schema. */
+static int add_schema_archive(Layout *l, DirBuilder *dir, size_t index, Buf *ret_name,
+                              uint64_t *ret_bytes, Error *e)
+{
+    const Model *m = l->in->model;
+    _cleanup_free_ bool *chosen = calloc(m->toc->n + 1, sizeof(bool));
+    _cleanup_(buf_release) Buf name = BUF_INIT;
+    char time[CLOCK_COMPACT_SIZE];
+    clock_format_compact(l->in->run->timestamp, time);
+    int r = chosen ? buf_addf(&name, "%s_schema_%s.dump", m->schemas[index].name, time) : -ENOMEM;
+    if (r == 0)
+        r = name_encode((const char *)name.data, name.len, NULL, ret_name, NULL);
+    if (r < 0 || !buf_cstr(ret_name))
+        return error_oom(e);
+    for (size_t i = 0; i < m->toc->n; i++)
+        chosen[i] = m->schema_of[i] == index || is_of_any_archive(&m->toc->entries[i]);
+    return add_archive(l, dir, (const char *)ret_name->data, chosen, ret_bytes, e);
+}
+
 /* A schema's directory, its entry in the manifest, and in `*next` the first table after its own. */
 static int write_schema(Layout *l, DirBuilder *root, size_t index, size_t *next, json_t *schemas,
                         Error *e)
 {
     const Model *m = l->in->model;
     _cleanup_(dir_builder_freep) DirBuilder *b = NULL, *tables = NULL;
-    _cleanup_(buf_release) Buf name = BUF_INIT;
-    uint64_t n = 0, rows = 0, bytes = 0;
+    _cleanup_(buf_release) Buf name = BUF_INIT, archive = BUF_INIT;
+    uint64_t n = 0, rows = 0, bytes = 0, archive_bytes = 0;
     Dir dir, tables_dir;
     if (dir_builder_new(l->writer, &b) < 0 || dir_builder_new(l->writer, &tables) < 0)
         return error_oom(e);
     TRY(add_schema_file(l, b, &l->by_schema, index, e));
+    TRY(add_schema_archive(l, b, index, &archive, &archive_bytes, e));
     for (; *next < m->n_tables && m->tables[*next].schema_index == index; (*next)++, n++) {
         TRY(write_table(l, tables, *next, e));
         rows += m->tables[*next].rows;
@@ -290,9 +356,11 @@ static int write_schema(Layout *l, DirBuilder *root, size_t index, size_t *next,
     TRY(dir_builder_finish(b, &dir, e));
     TRY(add_dir(root, m->schemas[index].name, root_names, &dir, NULL, &name, e));
     json_t *entry =
-        json_pack("{s:o, s:s, s:I, s:I, s:I}", "name", layout_json_name(m->schemas[index].name),
-                  "path", (const char *)name.data, "tables", (json_int_t)n, "rows",
-                  (json_int_t)rows, "bytes", (json_int_t)bytes);
+        json_pack("{s:o, s:s, s:I, s:I, s:I, s:s, s:I}", "name",
+                  layout_json_name(m->schemas[index].name), "path", (const char *)name.data,
+                  "tables", (json_int_t)n, "rows", (json_int_t)rows, "bytes", (json_int_t)bytes,
+                  "archive", (const char *)archive.data, "archive_bytes",
+                  (json_int_t)archive_bytes);
     return json_array_append_new(schemas, entry) < 0 ? error_oom(e) : 0;
 }
 
@@ -302,7 +370,7 @@ static int add_any_part(Layout *l, Composer *c, size_t part)
     const ScriptPart *p = &l->in->script->parts[part];
     const Model *m = l->in->model;
     size_t t = m->table_of[p->index];
-    return add_part(c, p, t != MODEL_NONE ? &m->tables[t].rows_rope : NULL, &l->in->blobs[part]);
+    return add_part(c, p, t != MODEL_NONE ? &m->tables[t].rows_rope : NULL, &l->in->blobs[part].script);
 }
 
 static int compose_all(Layout *l, Composer *c)
@@ -363,6 +431,7 @@ static int write_root(Layout *l, SourceResult *result, json_t *schemas, Error *e
     _cleanup_(dir_builder_freep) DirBuilder *root = NULL;
     if (dir_builder_new(l->writer, &root) < 0)
         return error_oom(e);
+    TRY(prepare_archives(l, e));
     size_t next = 0;
     for (size_t i = 0; i < m->n_schemas; i++)
         TRY(write_schema(l, root, i, &next, schemas, e));
@@ -370,24 +439,35 @@ static int write_root(Layout *l, SourceResult *result, json_t *schemas, Error *e
     TRY(add_script(l, root, "restore.sql", compose_all, e));
     TRY(add_script(l, root, "schema.sql", compose_schema, e));
     TRY(add_script(l, root, "data.sql", compose_data, e));
+    TRY(add_archive(l, root, "database.dump", NULL, &l->archive_bytes, e));
     return dir_builder_finish(root, &result->root, e);
 }
 
-int layout_write(const LayoutInput *in, SourceResult *result, json_t **ret_schemas, Error *e)
+static void layout_release(Layout *l)
 {
-    Layout l = {.in = in, .writer = in->run->writer};
+    for (size_t i = 0; l->framed && i < l->in->model->n_tables; i++)
+        rope_release(&l->framed[i]);
+    free(l->framed);
+    free(l->data);
+    buckets_release(&l->by_table);
+    buckets_release(&l->by_schema);
+}
+
+int layout_write(const LayoutInput *in, SourceResult *result, json_t **ret_schemas,
+                 uint64_t *ret_archive_bytes, Error *e)
+{
+    _cleanup_(layout_release) Layout l = {.in = in, .writer = in->run->writer};
     _cleanup_(json_freep) json_t *schemas = json_array();
     const Model *m = in->model;
     int r = schemas ? buckets_make(in->script, m->table_of, m->n_tables, &l.by_table) : -ENOMEM;
     if (r == 0)
         r = buckets_make(in->script, m->schema_of, m->n_schemas, &l.by_schema);
     r = r < 0 ? error_oom(e) : write_root(&l, result, schemas, e);
-    buckets_release(&l.by_table);
-    buckets_release(&l.by_schema);
     if (r < 0)
         return r;
     result->file_count = l.files;
     result->table_count = m->n_tables;
+    *ret_archive_bytes = l.archive_bytes;
     *ret_schemas = TAKE_PTR(schemas);
     return 0;
 }

@@ -1,6 +1,7 @@
 /* Layout: the files of a PostgreSQL backup and the directories they stand in. */
 #pragma once
 
+#include "source/postgres/blob_writer.h"
 #include "source/postgres/model.h"
 #include "source/postgres/script.h"
 #include "source/source.h"
@@ -11,7 +12,7 @@ typedef struct LayoutInput {
     Model *model;
     const Buf *roles; /* roles.sql */
     const ReferenceList *references;
-    const Rope *blobs; /* one for each script part; empty but for entries BLOBS */
+    const BlobData *blobs; /* one for each script part; empty but for entries BLOBS */
 } LayoutInput;
 
 /* Compose every table's data.sql, before its rows are read. */
@@ -21,8 +22,9 @@ int layout_prepare(Model *m, const Script *s, const uint8_t secret[32], Error *e
 int layout_data_path(const ModelTable *t, Buf *ret_path, Error *e);
 
 /* Write everything. Fills `root`, `file_count` and `table_count` of the result, and gives the
- * "schemas" of the manifest (a new reference). */
-int layout_write(const LayoutInput *in, SourceResult *result, json_t **ret_schemas, Error *e);
+ * "schemas" of the manifest (a new reference) and the size of database.dump. */
+int layout_write(const LayoutInput *in, SourceResult *result, json_t **ret_schemas,
+                 uint64_t *ret_archive_bytes, Error *e);
 
 /* A text for JSON, which knows UTF-8 only: other names appear as their file's. */
 json_t *layout_json_name(const char *name);

@@ -10,7 +10,9 @@
 #include "source/postgres/conn.h"
 #include "source/postgres/copy.h"
 #include "source/postgres/layout.h"
+#include "source/postgres/rights.h"
 #include "source/postgres/roles.h"
+#include "source/postgres/scope.h"
 #include "source/postgres/snapshot.h"
 #include "source/postgres/tools.h"
 #include "source/postgres/try.h"
@@ -25,12 +27,16 @@ typedef struct PostgresSource {
     ConnInfo given, pinned;
     PgTools tools;
     Conn *coordinator; /* from open to free */
+    UnreadableList unreadable;
+    ArgList args; /* for pg_dump: what to read */
 } PostgresSource;
 
 static void postgres_free(Source *base)
 {
     PostgresSource *s = (PostgresSource *)base;
     conn_close(s->coordinator);
+    unreadable_list_release(&s->unreadable);
+    arg_list_release(&s->args);
     conninfo_release(&s->given);
     conninfo_release(&s->pinned);
     pg_tools_release(&s->tools);
@@ -46,6 +52,17 @@ static int sanitize(int r, Error *e)
         if ((unsigned char)*p < 0x20 || *p == 0x7f)
             *p = ' ';
     return r;
+}
+
+/* What is to be read, and whether the role may. */
+static int find_scope(PostgresSource *s, Error *e)
+{
+    const SourceOptions *o = s->base.options;
+    TRY(rights_find(s->coordinator, &o->scope, &s->unreadable, e));
+    if (s->unreadable.n > 0 && !o->skip_unreadable)
+        return rights_refuse(s->coordinator, &s->unreadable, e);
+    TRY(scope_arguments(o, &s->args, e));
+    return rights_arguments(&s->unreadable, o->scope.tables.n > 0, &s->args, e);
 }
 
 static int open_source(Source *base, Error *e)
@@ -64,7 +81,7 @@ static int open_source(Source *base, Error *e)
         &s->coordinator, e));
     TRY(conninfo_pin(&s->given, conn_pg(s->coordinator), &s->pinned, e));
     TRY(pg_tools_find(o->pg_bindir, NULL, conn_major(s->coordinator), &s->tools, e));
-    TRY(catalog_check_rights(s->coordinator, e));
+    TRY(find_scope(s, e));
     char *name = strdup(s->pinned.dbname);
     if (!name)
         return error_oom(e);
@@ -91,14 +108,14 @@ typedef struct Run {
     Model model;
     Script script;
     Buf roles;
-    Rope *blobs; /* one for each part of the script */
-    uint64_t blob_bytes;
+    BlobData *blobs; /* one for each part of the script */
+    uint64_t archive_bytes;
 } Run;
 
 static void run_release(Run *r)
 {
     for (size_t i = 0; r->blobs && i < r->script.n; i++)
-        rope_release(&r->blobs[i]);
+        blob_data_release(&r->blobs[i]);
     free(r->blobs);
     buf_release(&r->roles);
     model_release(&r->model); /* points into the TOC */
@@ -110,14 +127,27 @@ static void run_release(Run *r)
     snapshot_end(&r->snapshot);
 }
 
+/* With one job pg_dump reads for us. */
+static bool is_sequential(const PostgresSource *s)
+{
+    return s->base.options->jobs == 1;
+}
+
 static int take_snapshot(Run *r, Error *e)
 {
     PostgresSource *s = r->source;
     const SourceOptions *o = s->base.options;
     double lock_wait = o->table_lock_wait >= 0 ? o->table_lock_wait : DEFAULT_LOCK_WAIT;
-    SnapshotOptions so = {
-        .tools = &s->tools, .pinned = &s->pinned, .lock_wait = lock_wait, .cancel = o->cancel};
-    return snapshot_begin(s->coordinator, &so, &r->snapshot, e);
+    SnapshotOptions so = {.tools = &s->tools,
+                          .pinned = &s->pinned,
+                          .lock_wait = lock_wait,
+                          .from_dump = is_sequential(s),
+                          .args = (const char *const *)s->args.items,
+                          .n_args = s->args.n,
+                          .no_owner = o->no_owner,
+                          .cancel = o->cancel};
+    TRY(snapshot_begin(s->coordinator, &so, &r->snapshot, e));
+    return rights_drop_blobs(&s->unreadable, &r->snapshot.toc) < 0 ? error_oom(e) : 0;
 }
 
 static int read_catalogues(Run *r, Error *e)
@@ -139,23 +169,17 @@ static int read_rows(Run *r, Error *e)
         jobs = cores < 2 ? 2 : cores > 4 ? 4 : (int)cores;
     }
     CopyOptions co = {.pinned = &s->pinned, .jobs = jobs, .shared = &r->shared};
-    return r->snapshot.reader ? copy_from_dump(&co, &r->snapshot, &r->model, e)
-                              : copy_tables(&co, &r->snapshot, &r->model, e);
+    return r->snapshot.reader
+               ? copy_from_dump(&co, &r->snapshot, &r->model, &r->script, r->blobs, e)
+               : copy_tables(&co, &r->snapshot, &r->model, e);
 }
 
 static int read_blobs(Run *r, Error *e)
 {
-    r->blobs = calloc(r->script.n + 1, sizeof(*r->blobs));
-    if (!r->blobs)
-        return error_oom(e);
-    for (size_t i = 0; i < r->script.n; i++) {
-        uint64_t bytes = 0;
-        if (!toc_is(r->script.parts[i].entry, "BLOBS"))
-            continue;
-        TRY(blobs_read(r->source->coordinator, &r->snapshot.toc, &r->script.parts[i], &r->shared,
-                       &r->blobs[i], &bytes, e));
-        r->blob_bytes += bytes;
-    }
+    for (size_t i = 0; !r->snapshot.reader && i < r->script.n; i++)
+        if (toc_is(r->script.parts[i].entry, "BLOBS"))
+            TRY(blobs_read(r->source->coordinator, &r->snapshot.toc, &r->script.parts[i],
+                           &r->shared, &r->blobs[i], e));
     return 0;
 }
 
@@ -165,15 +189,18 @@ static int gather(Run *r, Error *e)
     PostgresSource *s = r->source;
     const SourceOptions *o = s->base.options;
     TRY(take_snapshot(r, e));
-    if (r->snapshot.reader && o->note)
+    if (r->snapshot.reader && !is_sequential(s) && o->note)
         o->note(o->ctx, "another session waits for a table's lock: reading through one connection");
     TRY(read_catalogues(r, e));
     TRY(script_make(&s->tools, &r->snapshot.toc, o->cancel, &r->script, e));
     TRY(layout_prepare(&r->model, &r->script, r->run->secret, e));
+    r->blobs = calloc(r->script.n + 1, sizeof(*r->blobs));
+    if (!r->blobs)
+        return error_oom(e);
     TRY(read_rows(r, e));
     TRY(read_blobs(r, e));
     TRY(roles_read(&s->tools, &s->pinned, s->coordinator, r->info.may_read_passwords,
-                   r->run->secret, o->cancel, &r->roles, e));
+                   o->no_acl, r->run->secret, o->cancel, &r->roles, e));
     if (!r->info.may_read_passwords && o->note)
         o->note(o->ctx, "roles.sql holds no passwords: the role may not read them");
     return 0;
@@ -185,7 +212,22 @@ static void add_sums(const Run *r, SourceResult *result)
         result->record_count += r->model.tables[i].rows;
         result->size_bytes += r->model.tables[i].bytes;
     }
-    result->size_bytes += r->blob_bytes;
+    for (size_t i = 0; i < r->script.n; i++)
+        result->size_bytes += r->blobs[i].bytes;
+}
+
+static int list_left_out(const Run *r, SourceResult *result)
+{
+    if (r->info.may_read_passwords && r->source->unreadable.n == 0)
+        return 0;
+    if (!(result->left_out = json_array()))
+        return -1;
+    if (!r->info.may_read_passwords &&
+        json_array_append_new(result->left_out,
+                              json_pack("{s:s, s:s}", "what", "role passwords", "why",
+                                        "the role may not read pg_authid")) < 0)
+        return -1;
+    return rights_json(&r->source->unreadable, result->left_out);
 }
 
 /* The manifest's account of the database. Steals `schemas`. */
@@ -193,19 +235,21 @@ static int describe(const Run *r, json_t *schemas, SourceResult *result, Error *
 {
     const PostgresSource *s = r->source;
     result->database = json_pack(
-        "{s:s, s:o, s:s, s:s, s:s, s:s, s:I, s:s*, s:o}", "type", "postgres", "name",
+        "{s:s, s:o, s:s, s:s, s:s, s:s, s:I, s:s*, s:I, s:o}", "type", "postgres", "name",
         layout_json_name(s->pinned.dbname), "connection", s->base.masked, "server_version",
         r->info.server_version, "encoding", r->info.encoding, "collation", r->info.collation,
-        "database_size", (json_int_t)r->info.size, "snapshot_lsn", r->info.lsn, "schemas", schemas);
+        "database_size", (json_int_t)r->info.size, "snapshot_lsn", r->info.lsn, "archive_bytes",
+        (json_int_t)r->archive_bytes, "schemas", schemas);
     if (!result->database)
         return error_oom(e);
-    if (!r->info.may_read_passwords) {
-        result->left_out = json_pack("[{s:s, s:s}]", "what", "role passwords", "why",
-                                     "the role may not read pg_authid");
-        if (!result->left_out)
-            return error_oom(e);
-    }
-    return 0;
+    const SourceOptions *o = s->base.options;
+    bool is_narrow = source_scope_is_narrow(&o->scope);
+    if ((is_narrow || o->no_owner || o->no_acl) &&
+        json_object_set_new(result->database, "scope", scope_json(o)) < 0)
+        return error_oom(e);
+    result->incomplete = s->unreadable.n > 0;
+    result->partial = is_narrow || result->incomplete;
+    return list_left_out(r, result) < 0 ? error_oom(e) : 0;
 }
 
 /* One attempt. -ESTALE when another session changed a table under the first steps of it. */
@@ -223,7 +267,7 @@ static int read_once(Source *base, const SourceRun *run, SourceResult *ret_resul
                       .roles = &r.roles,
                       .references = &r.references,
                       .blobs = r.blobs};
-    TRY(layout_write(&in, &result, &schemas, e));
+    TRY(layout_write(&in, &result, &schemas, &r.archive_bytes, e));
     add_sums(&r, &result);
     int err = describe(&r, schemas, &result, e);
     if (err == 0)

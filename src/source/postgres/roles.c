@@ -15,20 +15,20 @@ static const char no_passwords[] =
     "-- Set them again after restoring, e.g. with \\password ROLE.\n--\n\n";
 
 static int run(const PgTools *tools, const ConnInfo *pinned, Conn *coordinator, bool passwords,
-               const atomic_bool *cancel, Buf *out, Error *e)
+               bool no_acl, const atomic_bool *cancel, Buf *out, Error *e)
 {
     /* In -d a database's name is ignored, and -l takes a connection string too. */
     _cleanup_(buf_release) Buf keywords = BUF_INIT;
     TRY(conninfo_keywords(pinned, true, &keywords, e));
     if (!buf_cstr(&keywords))
         return error_oom(e);
-    const char *argv[] = {tools->pg_dumpall,
-                          "--globals-only",
-                          "--no-password",
-                          "--database",
-                          (const char *)keywords.data,
-                          passwords ? NULL : "--no-role-passwords",
-                          NULL};
+    const char *argv[8] = {tools->pg_dumpall, "--globals-only", "--no-password", "--database",
+                           (const char *)keywords.data};
+    size_t n = 5;
+    if (!passwords)
+        argv[n++] = "--no-role-passwords";
+    if (no_acl)
+        argv[n++] = "--no-privileges";
     char **env = NULL;
     TRY(conninfo_env(pinned, conn_child_options(coordinator), &env, e));
     _cleanup_(child_freep) Child *c = NULL;
@@ -74,10 +74,10 @@ static int replace_keys(const Buf *in, const uint8_t secret[32], Buf *out)
 }
 
 int roles_read(const PgTools *tools, const ConnInfo *pinned, Conn *coordinator, bool passwords,
-               const uint8_t secret[32], const atomic_bool *cancel, Buf *out, Error *e)
+               bool no_acl, const uint8_t secret[32], const atomic_bool *cancel, Buf *out, Error *e)
 {
     _cleanup_(buf_release) Buf printed = BUF_INIT;
-    TRY(run(tools, pinned, coordinator, passwords, cancel, &printed, e));
+    TRY(run(tools, pinned, coordinator, passwords, no_acl, cancel, &printed, e));
     int r = passwords ? 0 : buf_add_str(out, no_passwords);
     if (r == 0)
         r = replace_keys(&printed, secret, out);

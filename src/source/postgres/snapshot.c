@@ -27,6 +27,23 @@ static int classify(const char *said, const char **ret_hint)
                     "--table-lock-wait";
         return EBUSY;
     }
+    if (strstr(said, "were found for pattern") || strstr(said, "were found\n")) {
+        *ret_hint = "check the names given with --schema and --table: capitals and special "
+                    "characters need double quotes inside, as in --table='public.\"Orders\"'";
+        return ENOENT;
+    }
+    if (strstr(said, "improper qualified name") || strstr(said, "cross-database references")) {
+        *ret_hint = "write SCHEMA.TABLE or TABLE; a dot inside of a name needs double quotes";
+        return EINVAL;
+    }
+    if (strstr(said, "invalid regular expression")) {
+        *ret_hint = "see \"Patterns\" in psql(1); double quotes inside take a name literally";
+        return EINVAL;
+    }
+    if (strstr(said, "too many clients") || strstr(said, "remaining connection slots") ||
+        strstr(said, "closed the connection unexpectedly") || strstr(said, "is starting up") ||
+        strstr(said, "is shutting down") || strstr(said, "terminating connection"))
+        return ECONNRESET;
     if (strstr(said, "permission denied")) {
         *ret_hint = "grant the role what is missing, or dump as the owner";
         return EACCES;
@@ -59,6 +76,26 @@ int snapshot_dump_failed(Snapshot *s, Error *why, Error *e)
     return r;
 }
 
+static int start_dump(Snapshot *s, const SnapshotOptions *o, const char *const *argv, Error *e)
+{
+    char **env = NULL;
+    TRY(conninfo_env(o->pinned, conn_child_options(s->coordinator), &env, e));
+    int r = child_start(
+        &(ChildSpec){
+            .argv = argv, .env = env, .stdin_fd = -1, .pipe_size = PIPE_SIZE, .cancel = o->cancel},
+        &s->dump, e);
+    conninfo_env_free(env);
+    return r;
+}
+
+static void forget_owners(Archive *toc)
+{
+    for (size_t i = 0; i < toc->n; i++) {
+        free(toc->entries[i].owner);
+        toc->entries[i].owner = NULL;
+    }
+}
+
 static int run_dump(Snapshot *s, const SnapshotOptions *o, Error *e)
 {
     _cleanup_free_ char *snapshot = NULL, *lock_wait = NULL, *encoding = NULL;
@@ -70,34 +107,29 @@ static int run_dump(Snapshot *s, const SnapshotOptions *o, Error *e)
         asprintf(&encoding, "--encoding=%s",
                  PQparameterStatus(conn_pg(s->coordinator), "server_encoding")) < 0)
         return error_oom(e);
-    const char *argv[] = {o->tools->pg_dump,
-                          "--format=custom",
-                          "--compress=0",
-                          "--no-password",
-                          snapshot,
-                          lock_wait,
-                          encoding,
-                          NULL,
-                          NULL,
-                          NULL};
+    const char *fixed[] = {o->tools->pg_dump, "--format=custom", "--compress=0", "--no-password",
+                           snapshot,          lock_wait,         encoding};
+    size_t n = sizeof(fixed) / sizeof(fixed[0]);
+    _cleanup_free_ const char **argv = calloc(n + o->n_args + 3, sizeof(*argv));
+    if (!argv)
+        return error_oom(e);
+    memcpy(argv, fixed, sizeof(fixed));
+    for (size_t i = 0; i < o->n_args; i++)
+        argv[n++] = o->args[i];
     if (*conninfo) {
-        argv[7] = "--dbname";
-        argv[8] = conninfo;
+        argv[n++] = "--dbname";
+        argv[n++] = conninfo;
     }
-    char **env = NULL;
-    TRY(conninfo_env(o->pinned, conn_child_options(s->coordinator), &env, e));
-    int r = child_start(
-        &(ChildSpec){
-            .argv = argv, .env = env, .stdin_fd = -1, .pipe_size = PIPE_SIZE, .cancel = o->cancel},
-        &s->dump, e);
-    conninfo_env_free(env);
-    TRY(r);
-
+    TRY(start_dump(s, o, argv, e));
     if (archive_reader_new(read_child, s->dump, &s->reader) < 0)
         return error_oom(e);
     Error why = ERROR_INIT;
-    r = archive_read_toc(s->reader, &s->toc, &why);
-    return r < 0 ? snapshot_dump_failed(s, &why, e) : 0;
+    int r = archive_read_toc(s->reader, &s->toc, &why);
+    if (r < 0)
+        return snapshot_dump_failed(s, &why, e);
+    if (o->no_owner)
+        forget_owners(&s->toc);
+    return 0;
 }
 
 static int add_table(Conn *c, const TocEntry *t, bool first, Buf *sql, Error *e)
@@ -156,14 +188,14 @@ static int begin(Snapshot *s, const SnapshotOptions *o, Error *e)
 
     TRY(conn_exec(s->coordinator, "SAVEPOINT bakfs_locks", e));
     Error why = ERROR_INIT;
-    int r = lock_tables(s, &why);
+    int r = o->from_dump ? 0 : lock_tables(s, &why);
     if (r < 0 && r != -EWOULDBLOCK)
         return error_move(e, &why);
     error_release(&why);
     if (r == -EWOULDBLOCK)
         TRY(conn_exec(s->coordinator, "ROLLBACK TO bakfs_locks", e));
     TRY(catalog_check_filenodes(s->coordinator, &s->toc, e));
-    if (r == 0)
+    if (r == 0 && !o->from_dump)
         drop_dump(s);
     return 0;
 }

@@ -13,6 +13,10 @@ typedef struct SnapshotOptions {
     const PgTools *tools;
     const ConnInfo *pinned;    /* the server the coordinator is connected to */
     double lock_wait;          /* seconds pg_dump waits for a table's lock */
+    bool from_dump;            /* data is to be read from pg_dump: keep it running */
+    const char *const *args;   /* more arguments for pg_dump: its scope */
+    size_t n_args;
+    bool no_owner;             /* take the owners out of the TOC */
     const atomic_bool *cancel; /* may be NULL */
 } SnapshotOptions;
 
@@ -20,14 +24,16 @@ typedef struct Snapshot {
     Conn *coordinator; /* borrowed; in its transaction */
     char *id;          /* for SET TRANSACTION SNAPSHOT; owned */
     Archive toc;       /* owned */
-    /* Set when another session waits for one of the tables, so that the coordinator can't lock them
-     * too: pg_dump still runs, keeps its locks, and its data is to be read from here. */
+    /* Set when that was asked for, or when another session waits for one of the tables, so that the
+     * coordinator can't lock them too: pg_dump still runs, keeps its locks, and its data is to be
+     * read from here. */
     Child *dump;           /* owned, or NULL */
     ArchiveReader *reader; /* owned, or NULL */
 } Snapshot;
 
 /* Begin the transaction, run pg_dump, lock. `coordinator` must be idle. -ESTALE when a table
- * changed meanwhile: try again. -EBUSY when a lock was not to be had in time. */
+ * changed meanwhile: try again. -EBUSY when a lock was not to be had in time. -ECONNRESET when the
+ * connection was lost, or pg_dump got none. */
 int snapshot_begin(Conn *coordinator, const SnapshotOptions *o, Snapshot *ret_snapshot, Error *e);
 
 /* Reading from `s->reader` failed with `why` (which is consumed) or ended: wait for pg_dump, and

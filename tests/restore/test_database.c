@@ -1,0 +1,41 @@
+#include "restore/postgres/database.h"
+
+#include "../fixture.h"
+
+static void check(const char *sql, const char *from, const char *to, const char *expected)
+{
+    Buf out = BUF_INIT;
+    assert_int_equal(database_rewrite(sql, from, to, &out), 0);
+    assert_string_equal(buf_cstr(&out), expected);
+    buf_release(&out);
+}
+
+static void test_rewrite(void **state)
+{
+    (void)state;
+    check("COMMENT ON DATABASE a IS 'x';\n", "a", "\"B\"", "COMMENT ON DATABASE \"B\" IS 'x';\n");
+    check("ALTER DATABASE \"a b\" SET x TO 'y';\nALTER ROLE r IN DATABASE \"a b\" SET z TO 1;\n",
+          "\"a b\"", "c",
+          "ALTER DATABASE c SET x TO 'y';\nALTER ROLE r IN DATABASE c SET z TO 1;\n");
+    check("", "a", "b", "");
+}
+
+static void test_rewrite_leaves_texts(void **state)
+{
+    (void)state;
+    check("COMMENT ON DATABASE a IS 'on DATABASE a it''s DATABASE a ';", "a", "b",
+          "COMMENT ON DATABASE b IS 'on DATABASE a it''s DATABASE a ';");
+    check("GRANT ALL ON DATABASE a TO \"x DATABASE a \";", "a", "b",
+          "GRANT ALL ON DATABASE b TO \"x DATABASE a \";");
+    check("ALTER DATABASE abc SET x TO 'unfinished", "a", "b",
+          "ALTER DATABASE abc SET x TO 'unfinished");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rewrite),
+        cmocka_unit_test(test_rewrite_leaves_texts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
