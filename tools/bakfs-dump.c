@@ -27,7 +27,7 @@ typedef struct Options {
 static const Option option_table[] = {
     {OPTION_TEXT, 's', "store", "DIR", offsetof(Options, store), "The store.",
      .env = "BAKFS_STORE"},
-    {OPTION_HEADING, .help = "What the backup is called:"},
+    {OPTION_HEADING, .help = "What the backup is called"},
     {OPTION_TEXT, 'c', "collection", "NS/NAME", offsetof(Options, collection),
      "The collection it belongs to; default/<database name> when not given."},
     {OPTION_TEXT, 0, "source-repo", "NAME", offsetof(Options, repo),
@@ -53,7 +53,7 @@ static const Option option_table[] = {
     {OPTION_FLAG, 'x', "no-acl", NULL, offsetof(Options, no_acl), "Without privileges."},
     {OPTION_FLAG, 0, "skip-unreadable", NULL, offsetof(Options, skip_unreadable),
      "Leave out what the role may not read, list it, and exit with 3."},
-    {OPTION_HEADING, .help = "How it is made:"},
+    {OPTION_HEADING, .help = "How it is made"},
     {OPTION_INT, 'j', "jobs", "N", offsetof(Options, jobs),
      "Connections that read at once; a number fit for the machine when not given.", .min = 1,
      .max = 64},
@@ -74,7 +74,7 @@ static const Option option_table[] = {
      .min = 0, .max = 1000000},
     {OPTION_NUMBER, 0, "table-lock-wait", "SECONDS", offsetof(Options, table_lock_wait),
      "How long to wait for PostgreSQL's table locks; 60 when not given.", .min = 0, .max = 1000000},
-    {OPTION_HEADING, .help = "What it prints:"},
+    {OPTION_HEADING, .help = "What it prints"},
     {OPTION_FLAG, 0, "json", NULL, offsetof(Options, json), "The result as one JSON object."},
     {OPTION_FLAG, 'q', "quiet", NULL, offsetof(Options, quiet), "Nothing but errors."},
     {OPTION_END},
@@ -228,7 +228,9 @@ int main(int argc, char **argv)
     if (r >= 0)
         return r;
     if (is_disabled()) {
-        if (!o.quiet)
+        if (o.json)
+            report_print("{\"status\": \"disabled\"}\n");
+        else if (!o.quiet)
             report_print("backups are off: BACKUP_ENABLED=false\n");
         return report_finish(PROGRAM, BK_EXIT_OK);
     }

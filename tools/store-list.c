@@ -105,17 +105,15 @@ static int widest(const Selection *s, size_t offset, int least)
     return least;
 }
 
-static void print_list(Store *store, const BackupList *l, const Selection *s)
+static void print_list(const BackupList *l, const Selection *s)
 {
     int id = widest(s, offsetof(BackupInfo, id), 2);
     int collection = widest(s, offsetof(BackupInfo, collection), 10);
-    report_print("%-*s  %-20s  %-*s  %10s  %12s  %-10s  %-23s  %s\n", id, "ID", "TIME (UTC)",
-                 collection, "COLLECTION", "SIZE", "ROWS", "KIND", "STATE", "ARCHIVE NAME");
+    report_print("%-*s  %-20s  %-*s  %10s  %12s  %-23s  %s\n", id, "ID", "TIME (UTC)", collection,
+                 "COLLECTION", "SIZE", "ROWS", "STATE", "ARCHIVE NAME");
     for (size_t i = 0; i < s->n; i++) {
         const BackupInfo *b = s->items[i];
         char time[CLOCK_ISO_SIZE], size[REPORT_SIZE_SIZE], state[32];
-        Manifest *m = NULL;
-        store_manifest(store, b, &m, NULL);
         clock_format_iso(b->timestamp, time);
         report_format_size(b->size_bytes, size);
         const char *words[] = {backup_is_latest(l, b) ? "latest" : NULL,
@@ -125,10 +123,8 @@ static void print_list(Store *store, const BackupList *l, const Selection *s)
             if (words[k])
                 snprintf(state + strlen(state), sizeof(state) - strlen(state), "%s%s",
                          state[0] ? "," : "", words[k]);
-        report_print("%-*s  %-20s  %-*s  %10s  %12" PRIu64 "  %-10s  %-23s  %s\n", id, b->id, time,
-                     collection, b->collection, size, b->record_count, backup_kind(m),
-                     state[0] ? state : "-", b->archive_name);
-        manifest_free(m);
+        report_print("%-*s  %-20s  %-*s  %10s  %12" PRIu64 "  %-23s  %s\n", id, b->id, time, collection,
+                     b->collection, size, b->record_count, state[0] ? state : "-", b->archive_name);
     }
     if (s->n < s->total)
         report_print("(%zu of %zu; --limit shows more)\n", s->n, s->total);
@@ -149,9 +145,13 @@ int verb_list(const StoreOptions *o, const char *operand)
     if (r == 0 && o->json)
         print_list_json(store, l, &s);
     else if (r == 0 && s.n > 0)
-        print_list(store, l, &s);
+        print_list(l, &s);
     else if (r == 0 && !o->quiet)
         report_note(STORE_PROGRAM, l->n ? "no backup fits" : "the store has no backups yet");
+    if (r == 0 && l->damaged)
+        report_note(STORE_PROGRAM,
+                    "not shown: %zu backup%s whose manifest can't be read; bakfs-verify names %s",
+                    l->damaged, l->damaged == 1 ? "" : "s", l->damaged == 1 ? "it" : "them");
     int exit_code = r < 0 ? report_error(STORE_PROGRAM, &e) : report_finish(STORE_PROGRAM, 0);
     backup_list_unref(l);
     store_close(store);

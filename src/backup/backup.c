@@ -73,21 +73,43 @@ static int make_sources(Run *x, Error *e)
     return 0;
 }
 
+/* Say where a source that nobody named came from. */
+static int name_fallback(const Run *x, int r, Error *e)
+{
+    const char *supabase = getenv("SUPABASE_DB_URL"), *url = getenv("DATABASE_URL");
+    if (r < 0 && x->o->n_sources == 0)
+        error_prefix(e, "no SOURCE was given, so %s used",
+                     supabase && *supabase ? "$SUPABASE_DB_URL was"
+                     : url && *url         ? "$DATABASE_URL was"
+                                           : "libpq's defaults and $PG* variables were");
+    return r;
+}
+
+static bool is_path_taken(const Run *x, size_t n, const char *path)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(x->paths[i], path) == 0)
+            return true;
+    return false;
+}
+
 /* Directory names in the backup's root: the database's, with --2 and so on when it repeats. */
 static int name_paths(Run *x, Error *e)
 {
+    static const char *const reserved[] = {"backup.json", "summary.txt", "SHA256SUMS", NULL};
+    if (x->n == 1) {
+        x->paths[0] = strdup("");
+        return x->paths[0] ? 0 : error_oom(e);
+    }
     for (size_t i = 0; i < x->n; i++) {
+        const char *database = x->sources[i]->name;
         _cleanup_(buf_release) Buf name = BUF_INIT;
-        size_t same = 1;
-        if (x->n == 1) {
-            x->paths[i] = strdup("");
-            return x->paths[i] ? 0 : error_oom(e);
+        int r = name_encode(database, strlen(database), reserved, &name, NULL);
+        size_t len = name.len;
+        for (size_t n = 2; r == 0 && buf_cstr(&name) && is_path_taken(x, i, buf_cstr(&name)); n++) {
+            name.len = len;
+            r = buf_addf(&name, "--%zu", n);
         }
-        for (size_t k = 0; k < i; k++)
-            same += strcmp(x->sources[k]->name, x->sources[i]->name) == 0;
-        int r = name_encode(x->sources[i]->name, strlen(x->sources[i]->name), NULL, &name, NULL);
-        if (r == 0 && same > 1)
-            r = buf_addf(&name, "--%zu", same);
         if (r < 0 || !(x->paths[i] = buf_take_cstr(&name)))
             return error_oom(e);
     }
@@ -226,9 +248,9 @@ static int prepare(Run *x, Error *e)
     if (r == 0)
         r = store_open(o->store, &x->store, e);
     if (r == 0)
-        r = make_sources(x, e);
+        r = name_fallback(x, make_sources(x, e), e);
     for (size_t i = 0; r == 0 && i < x->n; i++)
-        r = x->sources[i]->ops->open(x->sources[i], e);
+        r = name_fallback(x, x->sources[i]->ops->open(x->sources[i], e), e);
     if (r < 0)
         return r;
     x->collection =
@@ -246,7 +268,7 @@ static int prepare(Run *x, Error *e)
 
 int backup_run(const BackupOptions *o, BackupResult *ret_result, Error *e)
 {
-    _cleanup_(run_release) Run x = {.o = o, .started = clock_monotonic()};
+    _cleanup_(run_release) Run x = {.o = o};
     WriterOptions w = {.lock_wait = o->lock_wait,
                        .level = o->level,
                        .no_deltas = o->no_deltas,
@@ -259,6 +281,7 @@ int backup_run(const BackupOptions *o, BackupResult *ret_result, Error *e)
     if (r < 0)
         return r;
     x.timestamp = clock_now();
+    x.started = clock_monotonic();
     r = read_sources(&x, e);
     if (r == 0)
         r = build_root(&x, e);

@@ -159,7 +159,7 @@ static int render_manifest(Rendered *x, const LayoutBackup *b, RenderedFile file
     if (file == RENDERED_SUMMARY) {
         r = summary_format(m->doc, out);
     } else {
-        _cleanup_free_ char *text = json_dumps(m->doc, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+        _cleanup_free_ char *text = json_dumps(m->doc, JSON_INDENT(2));
         r = text ? buf_add_str(out, text) : -ENOMEM;
         if (r == 0)
             r = buf_add_u8(out, '\n');

@@ -39,6 +39,12 @@ int source_new(const char *spec, const SourceOptions *options, Source **ret_sour
         return refuse_scope(e);
     if (starts_with(spec, "sqlite:") && spec[strlen("sqlite:")])
         return sqlite_source_new(spec + strlen("sqlite:"), options, ret_source, e);
+    if (strcmp(spec, "sqlite:") == 0) {
+        error_set(e, EINVAL, "sqlite: is not followed by a path");
+        error_hint(e, "name the database's file, as in sqlite:/srv/app/orders.db");
+        error_exit_code(e, BK_EXIT_USAGE);
+        return -EINVAL;
+    }
     /* Only the scheme is quoted: the rest may hold a password. */
     size_t scheme = strcspn(spec, ":/@ ");
     if (spec[scheme] == ':')

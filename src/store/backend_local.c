@@ -37,12 +37,17 @@ struct BackendTemp {
 
 static int fail(Error *e, int errnum, const Local *l, const char *what, const char *name)
 {
-    int r = error_errno(e, errnum, "cannot %s %s/%s", what, l->path, name);
+    bool itself = strcmp(name, ".") == 0;
+    int r = error_errno(e, errnum, "cannot %s %s%s%s", what, l->path, itself ? "" : "/",
+                        itself ? "" : name);
     if (errnum == ENOSPC || errnum == EDQUOT)
         error_hint(e, "free space on the file system of %s, then run it again; nothing was lost",
                    l->path);
     else if (errnum == EROFS || errnum == EACCES || errnum == EPERM)
-        error_hint(e, "writing needs a writable store directory and the right to it");
+        error_hint(e,
+                   "the store belongs to the owner of %s: run this as that user, or as root, on "
+                   "a file system that is writable for what writes",
+                   l->path);
     return r;
 }
 
@@ -161,6 +166,15 @@ static int local_check_writable(Backend *b, Error *e)
     return 0;
 }
 
+static void local_discard(BackendTemp *t)
+{
+    if (!t)
+        return;
+    close(t->fd);
+    unlinkat(t->local->dirfd, t->name, 0);
+    free(t);
+}
+
 static int local_create(Backend *b, bool locked, BackendTemp **ret_temp, Error *e)
 {
     Local *l = (Local *)b;
@@ -177,9 +191,13 @@ static int local_create(Backend *b, bool locked, BackendTemp **ret_temp, Error *
     snprintf(t->name, sizeof(t->name), "tmp/%c%016" PRIx64 "%08" PRIx32, locked ? 'w' : 'u',
              random[0], (uint32_t)random[1]);
     t->fd = openat(l->dirfd, t->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (t->fd < 0) {
-        int r = fail(e, errno, l, "create", t->name);
-        free(t);
+    int adopted = t->fd < 0 ? -errno : io_adopt(l->dirfd, t->fd, NULL);
+    if (adopted < 0) {
+        int r = fail(e, -adopted, l, "create", t->name);
+        if (t->fd >= 0)
+            local_discard(t);
+        else
+            free(t);
         return r;
     }
     *ret_temp = t;
@@ -205,13 +223,12 @@ static int local_read_temp(BackendTemp *t, uint64_t offset, void *data, size_t l
     return read_exactly(t->fd, offset, data, len, t->name, e);
 }
 
-static void local_discard(BackendTemp *t)
+static int make_dir(Local *l, const char *path, Error *e)
 {
-    if (!t)
-        return;
-    close(t->fd);
-    unlinkat(t->local->dirfd, t->name, 0);
-    free(t);
+    if (mkdirat(l->dirfd, path, 0700) < 0)
+        return errno == EEXIST ? 0 : fail(e, errno, l, "create", path);
+    int r = io_adopt(l->dirfd, -1, path);
+    return r < 0 ? fail(e, -r, l, "create", path) : 0;
 }
 
 /* Make the directories above `name`. */
@@ -223,8 +240,9 @@ static int make_parents(Local *l, const char *name, Error *e)
     strcpy(path, name);
     for (char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = 0;
-        if (mkdirat(l->dirfd, path, 0700) < 0 && errno != EEXIST)
-            return fail(e, errno, l, "create", path);
+        int r = make_dir(l, path, e);
+        if (r < 0)
+            return r;
         *slash = '/';
     }
     return 0;
@@ -291,9 +309,10 @@ static int sweep_one(void *ctx, const char *name)
 static int local_sweep(Backend *b, Error *e)
 {
     Local *l = (Local *)b;
-    if (mkdirat(l->dirfd, "tmp", 0700) < 0 && errno != EEXIST)
-        return fail(e, errno, l, "create", "tmp");
-    int r = local_list(b, "tmp", sweep_one, l, e);
+    int r = make_dir(l, "tmp", e);
+    if (r < 0)
+        return r;
+    r = local_list(b, "tmp", sweep_one, l, e);
     return r < 0 ? fail(e, -r, l, "empty", "tmp") : 0;
 }
 

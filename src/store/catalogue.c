@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "util/cleanup.h"
+#include "util/io.h"
 
 #define BUSY_MS 10000
 
@@ -53,6 +54,8 @@ static int failed(Catalogue *c, Error *e)
     int code = sqlite3_extended_errcode(c->db) & 0xff;
     int errnum = code == SQLITE_FULL ? ENOSPC : code == SQLITE_NOMEM ? ENOMEM : EIO;
     int r = error_set(e, errnum, "the catalogue metadata.db: %s", sqlite3_errmsg(c->db));
+    if (errnum == ENOSPC)
+        error_hint(e, "free space on the store's file system, then run it again; nothing was lost");
     if (errnum == EIO)
         error_hint(e, "it is derived: `bakfs-store reindex` builds it anew");
     return r;
@@ -187,8 +190,10 @@ int catalogue_open(const char *dir, const char *store_id, CatalogueMode mode,
         return error_errno(e, errno, "cannot replace %s", path);
     /* SQLite would create it readable for others. */
     _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return error_errno(e, errno, "cannot create %s", path);
+    _cleanup_close_ int dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = fd < 0 || dirfd < 0 ? -errno : io_adopt(dirfd, fd, NULL);
+    if (r < 0)
+        return error_errno(e, -r, "cannot create %s", path);
     return open_db(path, store_id, true, ret_catalogue, e);
 }
 

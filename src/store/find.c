@@ -69,11 +69,16 @@ int backup_list_find(const BackupList *l, const Store *s, const char *spec,
                      const BackupInfo **ret_backup, Error *e)
 {
     const BackupInfo *found = NULL;
-    if (strcmp(spec, "latest") == 0) {
-        const char *collection = store_config(s)->default_collection;
+    bool is_collection = collection_is_valid(spec);
+    if (is_collection || strcmp(spec, "latest") == 0) {
+        const char *collection = is_collection ? spec : store_config(s)->default_collection;
         found = collection ? backup_list_latest(l, collection) : NULL;
-        if (!found)
-            return error_set(e, ENOENT, "the store has no complete backup yet");
+        if (!found) {
+            int r = error_set(e, ENOENT, "%s has no complete backup",
+                              collection ? collection : "the store");
+            error_hint(e, "`bakfs-dump` makes one; `bakfs-store list` shows what there is");
+            return r;
+        }
     }
     for (int whole = 1; !found && whole >= 0 && *spec; whole--)
         for (size_t i = l->n; i-- > 0;) {

@@ -258,12 +258,15 @@ BackupList *lists_take_backups(Lists *l)
         free(list);
         return NULL;
     }
-    for (size_t i = 0; i < l->n_manifests; i++)
-        if (!l->manifests[i].damaged &&
-            (list->n == 0 || list->items[list->n - 1].ordinal != l->manifests[i].ordinal)) {
-            list->items[list->n++] = l->manifests[i].info;
-            l->manifests[i].info = (BackupInfo){0};
+    for (size_t i = 0; i < l->n_manifests; i++) {
+        ListedManifest *m = &l->manifests[i];
+        if (m->damaged) {
+            list->damaged++;
+        } else if (list->n == 0 || list->items[list->n - 1].ordinal != m->ordinal) {
+            list->items[list->n++] = m->info;
+            m->info = (BackupInfo){0};
         }
+    }
     for (size_t i = 0; i < l->n_events; i++) {
         BackupInfo key = {.ordinal = l->events[i].event.ordinal};
         BackupInfo *b = list->n && !l->events[i].damaged

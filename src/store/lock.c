@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,13 +62,26 @@ static int try_lock(int fd)
     return errno == EACCES ? -EAGAIN : -errno;
 }
 
+/* As io_adopt, for a file by its path. */
+static int adopt(const char *path, int fd)
+{
+    char dir[PATH_MAX];
+    snprintf(dir, sizeof(dir), "%s", path);
+    _cleanup_close_ int dirfd = open(dirname(dir), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return dirfd < 0 ? -errno : io_adopt(dirfd, fd, NULL);
+}
+
 static int open_file(const char *path, Error *e)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0)
+    int r = fd < 0 ? -errno : adopt(path, fd);
+    if (r == 0)
         return fd;
-    int r = error_errno(e, errno, "cannot lock the store: %s", path);
-    error_hint(e, "writing needs a writable store directory and the right to it");
+    if (fd >= 0)
+        close(fd);
+    r = error_errno(e, -r, "cannot lock the store: %s", path);
+    error_hint(e, "the store belongs to the owner of its directory: run this as that user, or as "
+                  "root, on a file system that is writable");
     return r;
 }
 

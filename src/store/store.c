@@ -51,6 +51,20 @@ static int sync_parent(const char *path, Error *e)
     return r < 0 && r != -EACCES ? error_errno(e, -r, "cannot sync %s", parent) : 0;
 }
 
+static int cannot_create(Error *e, const char *path)
+{
+    int r = error_errno(e, errno, "cannot create %s", path);
+    error_hint(e, "the directory above must exist and be writable for you");
+    return r;
+}
+
+static int is_store_already(Error *e, const char *path)
+{
+    int r = error_set(e, EEXIST, "%s is a bakfs store already", path);
+    error_hint(e, "nothing was changed; `bakfs-store list --store %s` shows what it holds", path);
+    return r;
+}
+
 int store_init(const char *path, const char *collection, Error *e)
 {
     char config[PATH_MAX];
@@ -62,11 +76,11 @@ int store_init(const char *path, const char *collection, Error *e)
     }
     bool made = mkdir(path, 0700) == 0;
     if (!made && errno != EEXIST)
-        return error_errno(e, errno, "cannot create %s", path);
+        return cannot_create(e, path);
     if (snprintf(config, sizeof(config), "%s/config.json", path) >= (int)sizeof(config))
         return error_set(e, ENAMETOOLONG, "the store's path is too long");
     if (access(config, F_OK) == 0)
-        return error_set(e, EEXIST, "%s is a bakfs store already", path);
+        return is_store_already(e, path);
     int empty = is_empty_dir(path);
     if (empty < 0)
         return error_errno(e, -empty, "cannot use %s", path);
@@ -78,13 +92,14 @@ int store_init(const char *path, const char *collection, Error *e)
     if (!made && chmod(path, 0700) < 0)
         return error_errno(e, errno, "cannot use %s", path);
 
+    static const char no_generation[] = "00000000000000000000000000000000\n";
     Backend *b = NULL;
     StoreConfig c = {0};
     int r = make_store_dirs(path, &b, e);
     if (r == 0)
         r = store_config_new(collection, &c, e);
     if (r == 0)
-        r = b->ops->replace(b, "generation", "0\n", 2, false, e);
+        r = b->ops->replace(b, "generation", no_generation, sizeof(no_generation) - 1, false, e);
     if (r == 0) /* last: it makes the directory a store */
         r = store_config_save(b, &c, e);
     if (r == 0 && made)

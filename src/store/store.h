@@ -50,6 +50,7 @@ struct BackupList {
     atomic_uint refs;
     size_t n;
     BackupInfo *items;
+    size_t damaged; /* manifests that can't be read: their backups are not among the items */
 };
 BackupList *store_backups(Store *s);
 BackupList *backup_list_ref(BackupList *l);
@@ -58,8 +59,8 @@ void backup_list_unref(BackupList *l);
 /* The newest complete backup of `collection` ("ns/name"), or NULL. Points into the list. */
 const BackupInfo *backup_list_latest(const BackupList *l, const char *collection);
 
-/* Find one backup: id, unique prefix of one, archive name, timestamp or its prefix, or `latest`
- * (of the default collection). -ENOENT; -EEXIST when ambiguous, naming the candidates. */
+/* Find one backup: id, unique prefix of one, archive name, timestamp or its prefix, `latest`
+ * (of the default collection), or a collection "ns/name" (its latest). -ENOENT; -EEXIST when ambiguous, naming the candidates. */
 int backup_list_find(const BackupList *l, const Store *s, const char *spec,
                      const BackupInfo **ret_backup, Error *e);
 

@@ -14,7 +14,8 @@ struct Store {
     PackSet *packs;
     StoreConfig config;
 
-    /* Guards what follows. Never held while reading a pack. */
+    /* Guards what follows. Held for writing while lists and the packs' indexes are read, never
+     * while objects are. */
     pthread_rwlock_t lock;
     Catalogue *catalogue;    /* NULL: none can be used */
     IdMap overlay;           /* objects of packs the catalogue does not know */

@@ -37,6 +37,23 @@ static int add_schema(Buf *out, const json_t *schema)
     return r < 0 ? r : buf_add_str(out, "\n");
 }
 
+static int add_count(Buf *out, const char *before, uint64_t n, const char *what)
+{
+    return buf_addf(out, "%s%llu %s%s", before, (unsigned long long)n, what, n == 1 ? "" : "s");
+}
+
+static int add_contents(Buf *out, const json_t *db, size_t n_schemas)
+{
+    int r = buf_addf(out, "%-13s", "Contents:");
+    if (r == 0 && n_schemas) /* a SQLite backup without text lists none */
+        r = add_count(out, "", n_schemas, "schema");
+    if (r == 0)
+        r = add_count(out, n_schemas ? ", " : "", get_count(db, "table_count"), "table");
+    if (r == 0)
+        r = add_count(out, ", ", get_count(db, "record_count"), "row");
+    return r == 0 ? buf_add_str(out, "\n") : r;
+}
+
 static int add_database(Buf *out, const json_t *db)
 {
     const json_t *schemas = json_object_get(db, "schemas");
@@ -50,10 +67,7 @@ static int add_database(Buf *out, const json_t *db)
     if (r == 0)
         r = add_size(out, "Size:", get_count(db, "size_bytes"));
     if (r == 0)
-        r = buf_addf(out, "%-13s%zu schemas, %llu tables, %llu rows\n",
-                     "Contents:", json_array_size(schemas),
-                     (unsigned long long)get_count(db, "table_count"),
-                     (unsigned long long)get_count(db, "record_count"));
+        r = add_contents(out, db, json_array_size(schemas));
     for (size_t i = 0; r == 0 && i < json_array_size(schemas); i++)
         r = add_schema(out, json_array_get(schemas, i));
     return r;

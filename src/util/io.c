@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "util/cleanup.h"
@@ -75,6 +76,20 @@ int io_read_file(int dirfd, const char *name, size_t limit, Buf *b)
         if (b->len - start > limit)
             return -EFBIG;
     }
+}
+
+int io_adopt(int dirfd, int fd, const char *name)
+{
+    struct stat st;
+    if (geteuid() != 0)
+        return 0;
+    if (fstat(dirfd, &st) < 0)
+        return -errno;
+    if (st.st_uid == 0 && st.st_gid == getegid())
+        return 0;
+    int r = fd >= 0 ? fchown(fd, st.st_uid, st.st_gid)
+                    : fchownat(dirfd, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW);
+    return r < 0 ? -errno : 0;
 }
 
 int io_sync_dir(int dirfd, const char *name)

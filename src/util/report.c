@@ -40,6 +40,7 @@ void report_print(const char *format, ...)
 int report_error(const char *program, Error *e)
 {
     int exit_code = e->exit_code ? e->exit_code : BK_EXIT_FAILED;
+    fflush(stdout); /* in a pipe, what was printed first is to be read first */
     fprintf(stderr, "%s: ", program);
     print_escaped(stderr, e->message ? e->message : "out of memory", "  ");
     putc('\n', stderr);
@@ -60,6 +61,7 @@ void report_note(const char *program, const char *format, ...)
     if (vasprintf(&text, format, ap) < 0)
         text = NULL;
     va_end(ap);
+    fflush(stdout);
     fprintf(stderr, "%s: ", program);
     print_escaped(stderr, text ? text : format, "  ");
     putc('\n', stderr);

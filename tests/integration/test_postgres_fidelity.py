@@ -32,7 +32,13 @@ class TestFidelity(pgfidelity.Fidelity):
 @pytest.mark.slow
 @pgfidelity.parametrized([pgfidelity.thousand_tables])
 class TestThousandTables(pgfidelity.Fidelity):
-    pass
+    # Restored once, in parallel; the other ways take as long again and show nothing new here.
+    test_restore_sql_restores = None
+    test_schema_and_data_restore = None
+    test_archive_restores_from_a_pipe = None
+
+    def test_archive_restores(self, backup):
+        backup.check_archive_restores("-j4")
 
 
 def test_settings_of_the_database_are_kept_out(server, build, tmp_path):

@@ -15,7 +15,7 @@ def weak(pg, pg_db):
         CREATE SCHEMA closed; CREATE TABLE closed.t (a int); CREATE SEQUENCE closed.s;
         CREATE TABLE open (a int); INSERT INTO open VALUES (1);
         CREATE TABLE shut (a int); INSERT INTO shut VALUES (2);
-        CREATE TABLE "Shut ""2""" (a int);
+        CREATE TABLE "Shut ""2"" x" (a int);
         CREATE SEQUENCE seq; SELECT nextval('seq');
         CREATE TABLE numbered (id serial, x text); INSERT INTO numbered (x) VALUES ('a'), ('b');
         GRANT SELECT ON numbered TO weak;
@@ -36,7 +36,7 @@ UNREADABLE = {
     "closed.t": "no USAGE on the schema",
     "closed.s": "no USAGE on the schema",
     "public.shut": "no SELECT",
-    'public.Shut "2"': "no SELECT",
+    'public.Shut "2" x': "no SELECT",
     "public.seq": "no SELECT",
     "public.numbered_id_seq": "no SELECT",
     "public.hidden": "row security hides rows",
@@ -102,7 +102,7 @@ def test_skip_unreadable_where_all_is_readable(pg, pg_db, store):
 
 @pytest.mark.parametrize("scope", [["--table=open"], ["--table=public.op*"],
                                    ["--exclude-schema=closed", "--exclude-table=*shut*",
-                                    '--exclude-table="Shut ""2"""', "--exclude-table=hidden",
+                                    '--exclude-table="Shut ""2"" x"', "--exclude-table=hidden",
                                     "--exclude-table-data=*seq", "--schema=public"]])
 def test_only_what_is_asked_for_counts(pg, weak, store, scope):
     store.dump(*scope, pg.socket_dsn(weak, user="weak"))

@@ -229,6 +229,9 @@ static void test_damaged_manifests(void **state)
     remove_catalogue(f, NULL);
     fixture_reopen(f);
     check_content(f, 1);
+    BackupList *l = store_backups(f->store);
+    assert_int_equal(l->damaged, 1);
+    backup_list_unref(l);
     fixture_begin(f);
     BackupInfo third;
     fixture_backup(f, 1000, 3, &third);

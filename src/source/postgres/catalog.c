@@ -185,21 +185,30 @@ void table_facts_release(TableFactsList *l)
     *l = (TableFactsList){0};
 }
 
-int catalog_table_facts(Conn *c, const Archive *a, TableFactsList *ret_list, Error *e)
+int catalog_table_facts(Conn *c, const Archive *a, bool locked, TableFactsList *ret_list, Error *e)
 {
-    _cleanup_free_ char *oids = data_oids(a);
-    if (!oids)
+    _cleanup_free_ char *oids = data_oids(a), *sql = NULL;
+    /* Asking for the real size takes a lock, which might have to be waited for. */
+    static const char real[] = "pg_relation_size(c.oid)",
+                      real_toast[] = "pg_relation_size(t.oid)",
+                      known[] = "c.relpages::int8 * current_setting('block_size')::int8",
+                      known_toast[] = "t.relpages::int8 * current_setting('block_size')::int8";
+    if (!oids ||
+        asprintf(&sql,
+                 "SELECT c.oid, %s + coalesce(%s, 0), x.condition,"
+                 " CASE WHEN c.relkind = 'r' AND a.amname = 'heap' AND coalesce(x.condition, '') = ''"
+                 "  AND current_setting('server_version_num')::int >= 140000"
+                 "  THEN %s / current_setting('block_size')::int8 ELSE 0 END"
+                 " FROM unnest($1::pg_catalog.oid[]) o JOIN pg_class c ON c.oid = o"
+                 " LEFT JOIN pg_am a ON a.oid = c.relam"
+                 " LEFT JOIN pg_class t ON t.oid = c.reltoastrelid"
+                 " LEFT JOIN (SELECT unnest(extconfig) AS oid, unnest(extcondition) AS condition"
+                 "  FROM pg_extension) x ON x.oid = c.oid ORDER BY c.oid",
+                 locked ? real : known, locked ? real_toast : known_toast,
+                 locked ? real : known) < 0)
         return error_oom(e);
     _cleanup_(result_clear) PGresult *res = NULL;
-    /* relpages rather than pg_table_size(): that would wait for locks we may not hold. */
-    TRY(conn_query(c,
-                   "SELECT c.oid, (c.relpages::int8 + coalesce(t.relpages, 0))"
-                   "  * current_setting('block_size')::int8, x.condition"
-                   " FROM unnest($1::pg_catalog.oid[]) o JOIN pg_class c ON c.oid = o"
-                   " LEFT JOIN pg_class t ON t.oid = c.reltoastrelid"
-                   " LEFT JOIN (SELECT unnest(extconfig) AS oid, unnest(extcondition) AS condition"
-                   "  FROM pg_extension) x ON x.oid = c.oid ORDER BY c.oid",
-                   1, (const char *[]){oids}, &res, e));
+    TRY(conn_query(c, sql, 1, (const char *[]){oids}, &res, e));
     _cleanup_(table_facts_release) TableFactsList l = {0};
     size_t n = (size_t)PQntuples(res);
     l.items = calloc(n + 1, sizeof(*l.items));
@@ -210,6 +219,7 @@ int catalog_table_facts(Conn *c, const Archive *a, TableFactsList *ret_list, Err
         TableFacts *f = &l.items[l.n];
         f->oid = get_oid(res, row, 0);
         f->size = strtoull(PQgetvalue(res, row, 1), NULL, 10);
+        f->blocks = strtoull(PQgetvalue(res, row, 3), NULL, 10);
         const char *condition = PQgetvalue(res, row, 2);
         if (*condition && !(f->condition = strdup(condition)))
             return error_oom(e);

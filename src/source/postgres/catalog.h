@@ -55,6 +55,7 @@ int catalog_references(Conn *c, ReferenceList *ret_list, Error *e);
 typedef struct TableFacts {
     uint32_t oid;
     uint64_t size;   /* bytes on disk, to read large ones first */
+    uint64_t blocks; /* where the server can read a range of them alone, else 0 */
     char *condition; /* extension configuration table: which rows, "WHERE ..."; NULL: all; owned */
 } TableFacts;
 typedef struct TableFactsList {
@@ -62,5 +63,6 @@ typedef struct TableFactsList {
     TableFacts *items; /* sorted by oid, owned */
 } TableFactsList;
 void table_facts_release(TableFactsList *l);
-int catalog_table_facts(Conn *c, const Archive *a, TableFactsList *ret_list, Error *e);
+/* `locked`: the session holds the tables' locks. Else sizes are what VACUUM last saw. */
+int catalog_table_facts(Conn *c, const Archive *a, bool locked, TableFactsList *ret_list, Error *e);
 const TableFacts *table_facts_find(const TableFactsList *l, uint32_t oid);

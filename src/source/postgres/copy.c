@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "source/postgres/split.h"
 #include "source/postgres/try.h"
 #include "util/cleanup.h"
 
@@ -21,7 +22,9 @@ typedef struct Work {
     atomic_bool stop; /* somebody failed */
     pthread_mutex_t lock;
     size_t *order; /* tables with data, largest first */
-    size_t n, next;
+    bool *taken;   /* of these, the ones that a worker reads or has read alone */
+    Split **splits; /* of these, the ones that several read; made by the first of them */
+    size_t n;
     int result; /* of the first failure */
     Error error;
     int idle; /* workers that could not start */
@@ -53,13 +56,29 @@ static int wait_input(Work *w, Conn *c, Error *e)
     }
 }
 
-static int read_rows(Work *w, Conn *c, Sink *sink, Error *e)
+/* Where rows go. */
+typedef struct Target {
+    int (*write)(void *ctx, const void *data, size_t len, Error *e);
+    void *ctx;
+} Target;
+
+static int to_sink(void *ctx, const void *data, size_t len, Error *e)
+{
+    return sink_write(ctx, data, len, e);
+}
+
+static int to_split(void *ctx, const void *data, size_t len, Error *e)
+{
+    return split_write(ctx, data, len, e);
+}
+
+static int read_rows(Work *w, Conn *c, Target target, Error *e)
 {
     for (;;) {
         char *row = NULL;
         int n = PQgetCopyData(conn_pg(c), &row, 1);
         if (n > 0) {
-            int r = sink_write(sink, row, (size_t)n, e);
+            int r = target.write(target.ctx, row, (size_t)n, e);
             PQfreemem(row);
             TRY(r);
         } else if (n == 0) {
@@ -73,7 +92,7 @@ static int read_rows(Work *w, Conn *c, Sink *sink, Error *e)
 }
 
 /* Go through the results of a command string that holds one COPY. */
-static int read_results(Work *w, Conn *c, Sink *sink, uint64_t *ret_rows, Error *e)
+static int read_results(Work *w, Conn *c, Target target, uint64_t *ret_rows, Error *e)
 {
     int failure = 0;
     bool was_copy = false;
@@ -88,7 +107,7 @@ static int read_results(Work *w, Conn *c, Sink *sink, uint64_t *ret_rows, Error 
             return failure;
         ExecStatusType status = PQresultStatus(res);
         if (status == PGRES_COPY_OUT) {
-            TRY(read_rows(w, c, sink, e));
+            TRY(read_rows(w, c, target, e));
             was_copy = true;
         } else if (status != PGRES_COMMAND_OK) {
             if (!failure)
@@ -129,7 +148,7 @@ static int copy_one(Work *w, Conn *c, Sink *sink, ModelTable *t, bool with_lock,
     if (!PQsendQuery(conn_pg(c), (const char *)sql.data))
         return conn_error(c, NULL, e);
     uint64_t rows = 0;
-    r = read_results(w, c, sink, &rows, e);
+    r = read_results(w, c, (Target){to_sink, sink}, &rows, e);
     if (r == -EWOULDBLOCK)
         TRY(conn_exec(c, "ROLLBACK TO bakfs; RELEASE bakfs", NULL));
     if (r < 0) {
@@ -139,12 +158,35 @@ static int copy_one(Work *w, Conn *c, Sink *sink, ModelTable *t, bool with_lock,
     return sink_end(sink, (int64_t)rows, e);
 }
 
-static ModelTable *take(Work *w)
+static bool stop_split(void *ctx)
 {
+    return should_stop(ctx);
+}
+
+static bool is_split(const Work *w, size_t i)
+{
+    return w->options->jobs > 1 &&
+           split_pays(&w->model->tables[w->order[i]], w->options->piece_size);
+}
+
+/* The next table to read, or to help with, as an index of the order; `w->n` when there is none.
+ * `*at` is where the worker stands in the order. */
+static size_t take(Work *w, size_t *at)
+{
+    size_t found = w->n;
     pthread_mutex_lock(&w->lock);
-    ModelTable *t = w->next < w->n ? &w->model->tables[w->order[w->next++]] : NULL;
+    while (*at < w->n && found == w->n) {
+        size_t i = (*at)++;
+        if (is_split(w, i)) {
+            if (!w->splits[i] || joiner_has_pieces(w->splits[i]->joiner))
+                found = i;
+        } else if (!w->taken[i]) {
+            w->taken[i] = true;
+            found = i;
+        }
+    }
     pthread_mutex_unlock(&w->lock);
-    return t;
+    return found;
 }
 
 static void fail(Work *w, int r, Error *e)
@@ -178,12 +220,105 @@ static int join_snapshot(Work *w, Conn **ret_conn, Error *e)
     return 0;
 }
 
+/* The table's lock without waiting for it, and nothing that would change the order of rows. */
+static int lock_for_split(Conn *c, const ModelTable *t, Error *e)
+{
+    _cleanup_(buf_release) Buf sql = BUF_INIT;
+    char *schema = PQescapeIdentifier(conn_pg(c), t->schema, strlen(t->schema));
+    char *name = PQescapeIdentifier(conn_pg(c), t->name, strlen(t->name));
+    int r = schema && name
+                ? buf_addf(&sql,
+                           "SAVEPOINT bakfs; LOCK TABLE ONLY %s.%s IN ACCESS SHARE MODE NOWAIT;"
+                           " SET LOCAL enable_tidscan = on; SET LOCAL enable_seqscan = on;"
+                           " SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off;"
+                           " SET LOCAL enable_indexonlyscan = off;"
+                           " SET LOCAL max_parallel_workers_per_gather = 0",
+                           schema, name)
+                : -ENOMEM;
+    PQfreemem(schema);
+    PQfreemem(name);
+    if (r < 0 || !buf_cstr(&sql))
+        return error_oom(e);
+    r = conn_exec(c, (const char *)sql.data, e);
+    if (r == -EWOULDBLOCK)
+        TRY(conn_exec(c, "ROLLBACK TO bakfs; RELEASE bakfs", NULL));
+    return r;
+}
+
+static int open_split(Work *w, size_t i, Split **ret_split, Error *e)
+{
+    int r = 0;
+    pthread_mutex_lock(&w->lock);
+    if (!w->splits[i])
+        r = split_new(w->options->shared, &w->model->tables[w->order[i]], w->options->piece_size,
+                      stop_split, w, &w->splits[i], e);
+    *ret_split = w->splits[i];
+    pthread_mutex_unlock(&w->lock);
+    return r;
+}
+
+static int copy_piece(Work *w, Conn *c, SplitWriter *writer, Error *e)
+{
+    _cleanup_(buf_release) Buf sql = BUF_INIT;
+    TRY(split_sql(writer->split, writer->piece, &sql, e));
+    if (!buf_cstr(&sql))
+        return error_oom(e);
+    if (!PQsendQuery(conn_pg(c), (const char *)sql.data))
+        return conn_error(c, NULL, e);
+    uint64_t rows = 0;
+    TRY(read_results(w, c, (Target){to_split, writer}, &rows, e));
+    return split_end(writer, rows, e);
+}
+
+/* Read pieces of a large table as long as there are any. */
+static int copy_split(Work *w, Conn *c, size_t i, Error *e)
+{
+    const ModelTable *t = &w->model->tables[w->order[i]];
+    TRY(lock_for_split(c, t, e));
+    _cleanup_free_ SplitWriter *writer = malloc(sizeof(*writer));
+    if (!writer)
+        return error_oom(e);
+    writer->fill = 0;
+    int r = open_split(w, i, &writer->split, e);
+    while (r == 0 && !should_stop(w) &&
+           (writer->piece = joiner_take(writer->split->joiner)) != SIZE_MAX)
+        r = copy_piece(w, c, writer, e);
+    if (r < 0) {
+        error_prefix(e, "table %s.%s", t->schema, t->name);
+        return r == -EWOULDBLOCK ? -EIO : r;
+    }
+    return conn_exec(c, "ROLLBACK TO bakfs; RELEASE bakfs", e);
+}
+
+static int work(Work *w, Conn *c, Error *e)
+{
+    _cleanup_(sink_freep) Sink *sink = NULL;
+    size_t at = 0, i;
+    while (!should_stop(w) && (i = take(w, &at)) < w->n) {
+        int r = 0;
+        if (is_split(w, i)) {
+            r = copy_split(w, c, i, e);
+        } else {
+            if (!sink)
+                TRY(sink_new(w->options->shared, &sink, e));
+            r = copy_one(w, c, sink, &w->model->tables[w->order[i]], true, e);
+        }
+        if (r == -EWOULDBLOCK) { /* left for the coordinator, which has the lock */
+            error_release(e);
+            sink_free(sink);
+            sink = NULL;
+            r = 0;
+        }
+        TRY(r);
+    }
+    return 0;
+}
+
 static void *worker(void *arg)
 {
     Work *w = arg;
     Error e = ERROR_INIT;
     _cleanup_(conn_closep) Conn *c = NULL;
-    _cleanup_(sink_freep) Sink *sink = NULL;
     if (join_snapshot(w, &c, &e) < 0) { /* the others, or the coordinator, do its work */
         error_release(&e);
         pthread_mutex_lock(&w->lock);
@@ -191,19 +326,7 @@ static void *worker(void *arg)
         pthread_mutex_unlock(&w->lock);
         return NULL;
     }
-    int r = sink_new(w->options->shared, &sink, &e);
-    while (r == 0 && !should_stop(w)) {
-        ModelTable *t = take(w);
-        if (!t)
-            break;
-        r = copy_one(w, c, sink, t, true, &e);
-        if (r == -EWOULDBLOCK) { /* left for the coordinator, which has the lock */
-            error_release(&e);
-            sink_free(sink);
-            sink = NULL;
-            r = sink_new(w->options->shared, &sink, &e);
-        }
-    }
+    int r = work(w, c, &e);
     if (r < 0)
         fail(w, r, &e);
     return NULL;
@@ -213,7 +336,9 @@ static int make_order(Work *w)
 {
     Model *m = w->model;
     w->order = calloc(m->n_tables + 1, sizeof(size_t));
-    if (!w->order)
+    w->taken = calloc(m->n_tables + 1, sizeof(bool));
+    w->splits = calloc(m->n_tables + 1, sizeof(Split *));
+    if (!w->order || !w->taken || !w->splits)
         return -ENOMEM;
     for (size_t i = 0; i < m->n_tables; i++)
         if (m->tables[i].data != MODEL_NONE && !m->tables[i].done)
@@ -232,7 +357,10 @@ static void run_workers(Work *w)
 {
     pthread_t threads[MAX_WORKERS];
     int started = 0, wanted = w->options->jobs < MAX_WORKERS ? w->options->jobs : MAX_WORKERS;
-    while (started < wanted && (size_t)started < w->n &&
+    bool is_any_split = false;
+    for (size_t i = 0; i < w->n && !is_any_split; i++)
+        is_any_split = is_split(w, i);
+    while (started < wanted && ((size_t)started < w->n || is_any_split) &&
            pthread_create(&threads[started], NULL, worker, w) == 0)
         started++;
     for (int i = 0; i < started; i++)
@@ -262,6 +390,16 @@ static int read_rest(Work *w, Conn *coordinator, Error *e)
     return 0;
 }
 
+static void release(Work *w)
+{
+    for (size_t i = 0; i < w->n; i++)
+        split_free(w->splits[i]);
+    free(w->splits);
+    free(w->taken);
+    free(w->order);
+    pthread_mutex_destroy(&w->lock);
+}
+
 int copy_tables(const CopyOptions *o, Snapshot *s, Model *m, Error *e)
 {
     Work w = {.options = o,
@@ -269,8 +407,10 @@ int copy_tables(const CopyOptions *o, Snapshot *s, Model *m, Error *e)
               .model = m,
               .cancel = o->shared->options->cancel,
               .lock = PTHREAD_MUTEX_INITIALIZER};
-    if (make_order(&w) < 0)
+    if (make_order(&w) < 0) {
+        release(&w);
         return error_oom(e);
+    }
     qsort_r(w.order, w.n, sizeof(size_t), by_size, m);
     run_workers(&w);
     tell_idle(&w);
@@ -279,8 +419,7 @@ int copy_tables(const CopyOptions *o, Snapshot *s, Model *m, Error *e)
         r = error_set(&w.error, EINTR, "interrupted");
     if (r == 0)
         r = read_rest(&w, s->coordinator, &w.error);
-    free(w.order);
-    pthread_mutex_destroy(&w.lock);
+    release(&w);
     if (r < 0)
         error_move(e, &w.error);
     return r;

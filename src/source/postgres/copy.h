@@ -11,6 +11,7 @@
 typedef struct CopyOptions {
     const ConnInfo *pinned; /* where further connections go */
     int jobs;               /* further connections, >= 1 */
+    uint64_t piece_size;    /* bytes on disk that one of them reads at a time of a large table */
     SinkShared *shared;
 } CopyOptions;
 

@@ -6,6 +6,8 @@
 
 #include "source/postgres/archive_file.h"
 #include "source/postgres/data_order.h"
+#include "source/postgres/table_script.h"
+#include "source/postgres/toc_index.h"
 #include "source/postgres/try.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -34,104 +36,16 @@ static void json_freep(json_t **j)
     json_decref(*j);
 }
 
-static bool is_blobs(const ScriptPart *p)
-{
-    return toc_is(p->entry, "BLOBS");
-}
-
-/* Append one part with its data. `rows` and `blob` are ropes, or NULL to mark the place only. */
-static int add_part(Composer *c, const ScriptPart *p, const Rope *rows, const Rope *blob)
-{
-    TRY(composer_part(c, p));
-    if (is_blobs(p)) {
-        TRY(composer_rope(c, blob));
-    } else if (p->has_data) {
-        TRY(composer_rope(c, rows));
-        TRY(composer_text(c, COPY_END, sizeof(COPY_END) - 1));
-    }
-    return composer_text(c, p->after.p, p->after.len);
-}
-
-/* Parts of each table, in the order of printing: `parts[first[t]]` to `parts[first[t + 1]]`. */
-typedef struct Buckets {
-    size_t *first, *parts;
-} Buckets;
-
-static void buckets_release(Buckets *b)
-{
-    free(b->first);
-    free(b->parts);
-}
-
-static int buckets_make(const Script *s, const size_t *of, size_t n, Buckets *ret)
-{
-    Buckets b = {.first = calloc(n + 2, sizeof(size_t)), .parts = calloc(s->n + 1, sizeof(size_t))};
-    if (!b.first || !b.parts) {
-        buckets_release(&b);
-        return -ENOMEM;
-    }
-    for (size_t i = 0; i < s->n; i++)
-        if (of[s->parts[i].index] != MODEL_NONE)
-            b.first[of[s->parts[i].index] + 2]++;
-    for (size_t t = 2; t < n + 2; t++)
-        b.first[t] += b.first[t - 1];
-    for (size_t i = 0; i < s->n; i++)
-        if (of[s->parts[i].index] != MODEL_NONE)
-            b.parts[b.first[of[s->parts[i].index] + 1]++] = i;
-    *ret = b;
-    return 0;
-}
-
-/* A table's own data script loads the table itself, even where pg_dump sends a partition's rows
- * through the root: the partition may stand alone. */
-static int add_own_data(Composer *c, const ModelTable *t, const ScriptPart *p)
-{
-    static const char via_root[] = "\n-- load via partition root ", to[] = " TO STDOUT";
-    const char *at =
-        p->body.len ? memmem(p->body.p, p->body.len, via_root, strlen(via_root)) : NULL;
-    if (!at || !p->entry->defn || strncmp(p->entry->defn, via_root + 1, strlen(via_root + 1)) != 0)
-        return add_part(c, p, NULL, NULL);
-    ScriptPart own = *p;
-    own.body.len = (size_t)(at + 1 - p->body.p);
-    TRY(composer_part(c, &own));
-    TRY(composer_text(c, t->copy_sql, strlen(t->copy_sql) - strlen(to)));
-    static const char from[] = " FROM stdin;\n";
-    TRY(composer_text(c, from, strlen(from)));
-    TRY(composer_rope(c, NULL));
-    TRY(composer_text(c, COPY_END, strlen(COPY_END)));
-    return composer_text(c, p->after.p, p->after.len);
-}
-
-static const char about_keys[] =
-    "-- This table has foreign keys. Where the tables they refer to do not hold their rows yet, a\n"
-    "-- superuser can load it without checking keys and without firing triggers:\n"
-    "--     PGOPTIONS='-c session_replication_role=replica' psql -1 -f data.sql ...\n\n";
-
-/* data.sql holds the rows, and the values of the sequences that belong to the table; a partitioned
- * table may have those alone. */
-static int prepare_table(ModelTable *t, const Script *s, const Buckets *b, size_t index,
+static int prepare_table(const TableScripts *s, ModelTable *t, size_t index,
                          const uint8_t secret[32])
 {
     _cleanup_(composer_freep) Composer *c = NULL;
-    bool has_keys = false, has_data = false;
-    for (size_t i = b->first[index]; i < b->first[index + 1]; i++) {
-        const ScriptPart *p = &s->parts[b->parts[i]];
-        has_keys |= toc_is(p->entry, "FK CONSTRAINT");
-        has_data |= p->index == t->data || toc_is(p->entry, "SEQUENCE SET");
-    }
-    if (!has_data)
-        return 0;
-    TRY(composer_new(s, false, &c));
-    if (has_keys && t->data != MODEL_NONE)
-        TRY(composer_text(c, about_keys, strlen(about_keys)));
-    for (size_t i = b->first[index]; i < b->first[index + 1]; i++) {
-        const ScriptPart *p = &s->parts[b->parts[i]];
-        if (p->index == t->data)
-            TRY(add_own_data(c, t, p));
-        else if (toc_is(p->entry, "SEQUENCE SET"))
-            TRY(add_part(c, p, NULL, NULL));
-    }
     const Buf *text;
+    bool any = false;
+    TRY(composer_new(s->script, false, &c));
+    TRY(table_data_compose(s, index, true, c, &any));
+    if (!any)
+        return 0;
     TRY(composer_finish(c, secret, &text, &t->data_at));
     TRY(buf_add(&t->data_text, text->data, text->len));
     /* The digest of one with rows comes from reading them. */
@@ -140,10 +54,11 @@ static int prepare_table(ModelTable *t, const Script *s, const Buckets *b, size_
 
 int layout_prepare(Model *m, const Script *s, const uint8_t secret[32], Error *e)
 {
-    _cleanup_(buckets_release) Buckets b = {0};
-    int r = buckets_make(s, m->table_of, m->n_tables, &b);
+    _cleanup_(table_scripts_release) TableScripts scripts = {0};
+    int r = table_scripts_make(m, s, &scripts);
     for (size_t i = 0; r == 0 && i < m->n_tables; i++)
-        r = prepare_table(&m->tables[i], s, &b, i, secret);
+        if (!scripts.partitions.has[i]) /* it is made of many tables' rows */
+            r = prepare_table(&scripts, &m->tables[i], i, secret);
     return r < 0 ? error_oom(e) : 0;
 }
 
@@ -151,8 +66,10 @@ int layout_prepare(Model *m, const Script *s, const uint8_t secret[32], Error *e
 typedef struct Layout {
     const LayoutInput *in;
     StoreWriter *writer;
-    Buckets by_table, by_schema;
+    TableScripts tables;
+    Buckets by_schema;
     Rope *framed;      /* for each table: its rows as they stand in archives */
+    TocIndex ids;
     const Rope **data; /* for each TOC entry: what an archive holds of it, or NULL */
     uint64_t files, archive_bytes;
 } Layout;
@@ -197,19 +114,61 @@ static int add_data_file(Layout *l, DirBuilder *dir, const ModelTable *t, Error 
     return add_file(l, dir, "data.sql", MODE_FILE, &rope, &t->data_sha256, e);
 }
 
-/* The definitions among the parts of one bucket, as a script that stands alone. */
-static int add_schema_file(Layout *l, DirBuilder *dir, const Buckets *b, size_t bucket, Error *e)
+/* Finish a composed text, which has no ropes, as a file. `r` is of the composing. */
+static int add_composed(Layout *l, DirBuilder *dir, const char *name, Composer *c, int r, Error *e)
 {
-    const Script *s = l->in->script;
-    _cleanup_(composer_freep) Composer *c = NULL;
     const Buf *text;
-    int r = composer_new(s, false, &c);
-    for (size_t i = b->first[bucket]; r == 0 && i < b->first[bucket + 1]; i++)
-        if (model_is_schema(s->parts[b->parts[i]].entry))
-            r = add_part(c, &s->parts[b->parts[i]], NULL, NULL);
     if (r == 0)
         r = composer_finish(c, l->in->run->secret, &text, NULL);
-    return r < 0 ? error_oom(e) : add_text_file(l, dir, "schema.sql", MODE_FILE, text, e);
+    return r < 0 ? error_oom(e) : add_text_file(l, dir, name, MODE_FILE, text, e);
+}
+
+/* A schema's definitions as a script that stands alone. */
+static int add_schema_file(Layout *l, DirBuilder *dir, size_t schema, Error *e)
+{
+    const Script *s = l->in->script;
+    const Buckets *b = &l->by_schema;
+    _cleanup_(composer_freep) Composer *c = NULL;
+    int r = composer_new(s, false, &c);
+    for (size_t i = b->first[schema]; r == 0 && i < b->first[schema + 1]; i++)
+        if (model_is_schema(s->parts[b->parts[i]].entry))
+            r = script_add_part(c, &s->parts[b->parts[i]], NULL, NULL);
+    return add_composed(l, dir, "schema.sql", c, r, e);
+}
+
+static int add_table_schema(Layout *l, DirBuilder *dir, size_t table, Error *e)
+{
+    _cleanup_(composer_freep) Composer *c = NULL;
+    if (l->in->model->tables[table].def == MODEL_NONE) {
+        _cleanup_(buf_release) Buf text = BUF_INIT;
+        if (table_extension_text(l->in->model, table, &text) < 0)
+            return error_oom(e);
+        return add_text_file(l, dir, "schema.sql", MODE_FILE, &text, e);
+    }
+    int r = composer_new(l->in->script, false, &c);
+    if (r == 0)
+        r = table_schema_compose(&l->tables, table, c);
+    return add_composed(l, dir, "schema.sql", c, r, e);
+}
+
+/* data.sql of a table with partitions: their rows. */
+static int add_partitions_data(Layout *l, DirBuilder *dir, size_t table, Error *e)
+{
+    _cleanup_(composer_freep) Composer *c = NULL;
+    _cleanup_(rope_release) Rope rope = ROPE_INIT;
+    const Buf *text;
+    bool any = false;
+    int r = composer_new(l->in->script, false, &c);
+    if (r == 0)
+        r = table_data_compose(&l->tables, table, false, c, &any);
+    if (r == 0)
+        r = composer_finish(c, l->in->run->secret, &text, NULL);
+    if (r < 0)
+        return error_oom(e);
+    if (!any)
+        return 0;
+    TRY(composer_emit(c, l->writer, &rope, e));
+    return add_file(l, dir, "data.sql", MODE_FILE, &rope, NULL, e);
 }
 
 static int add_dir(DirBuilder *parent, const char *object_name, const char *const *reserved,
@@ -239,9 +198,10 @@ static int write_table(Layout *l, DirBuilder *tables, size_t index, Error *e)
     Dir dir;
     if (dir_builder_new(l->writer, &b) < 0)
         return error_oom(e);
-    if (t->def != MODEL_NONE)
-        TRY(add_schema_file(l, b, &l->by_table, index, e));
-    if (t->data_text.len > 0)
+    TRY(add_table_schema(l, b, index, e));
+    if (l->tables.partitions.has[index])
+        TRY(add_partitions_data(l, b, index, e));
+    else if (t->data_text.len > 0)
         TRY(add_data_file(l, b, t, e));
     TRY(dir_builder_finish(b, &dir, e));
     return add_dir(tables, t->name, NULL, &dir, t->data != MODEL_NONE ? &t->rows : NULL, &name, e);
@@ -277,7 +237,7 @@ static int prepare_archives(Layout *l, Error *e)
     const Script *s = l->in->script;
     l->framed = calloc(m->n_tables + 1, sizeof(*l->framed));
     l->data = calloc(m->toc->n + 1, sizeof(*l->data));
-    if (!l->framed || !l->data)
+    if (!l->framed || !l->data || toc_index_make(m->toc, &l->ids) < 0)
         return error_oom(e);
     for (size_t i = 0; i < m->n_tables; i++) {
         const ModelTable *t = &m->tables[i];
@@ -287,7 +247,7 @@ static int prepare_archives(Layout *l, Error *e)
         l->data[t->data] = &l->framed[i];
     }
     for (size_t i = 0; i < s->n; i++)
-        if (is_blobs(&s->parts[i]))
+        if (toc_is(s->parts[i].entry, "BLOBS"))
             l->data[s->parts[i].index] = &l->in->blobs[i].archive;
     return 0;
 }
@@ -312,6 +272,18 @@ static bool is_of_any_archive(const TocEntry *t)
     return !t->namespace && t->tag && strncmp(t->tag, "DATABASE ", strlen("DATABASE ")) == 0;
 }
 
+/* Privileges and labels of what an extension makes: pg_dump leaves them to the extension where it
+ * dumps a schema alone. */
+static bool is_of_extension(const TocIndex *ids, const TocEntry *t)
+{
+    if (!toc_is(t, "ACL") && !toc_is(t, "SECURITY LABEL"))
+        return false;
+    for (size_t d = 0; d < t->n_deps; d++)
+        if (toc_index_find(ids, t->deps[d]) != TOC_NONE)
+            return false;
+    return t->n_deps > 0;
+}
+
 /* An archive of all that is in one schema. */
 static int add_schema_archive(Layout *l, DirBuilder *dir, size_t index, Buf *ret_name,
                               uint64_t *ret_bytes, Error *e)
@@ -327,7 +299,8 @@ static int add_schema_archive(Layout *l, DirBuilder *dir, size_t index, Buf *ret
     if (r < 0 || !buf_cstr(ret_name))
         return error_oom(e);
     for (size_t i = 0; i < m->toc->n; i++)
-        chosen[i] = m->schema_of[i] == index || is_of_any_archive(&m->toc->entries[i]);
+        chosen[i] = (m->schema_of[i] == index && !is_of_extension(&l->ids, &m->toc->entries[i])) ||
+                    is_of_any_archive(&m->toc->entries[i]);
     return add_archive(l, dir, (const char *)ret_name->data, chosen, ret_bytes, e);
 }
 
@@ -342,7 +315,7 @@ static int write_schema(Layout *l, DirBuilder *root, size_t index, size_t *next,
     Dir dir, tables_dir;
     if (dir_builder_new(l->writer, &b) < 0 || dir_builder_new(l->writer, &tables) < 0)
         return error_oom(e);
-    TRY(add_schema_file(l, b, &l->by_schema, index, e));
+    TRY(add_schema_file(l, b, index, e));
     TRY(add_schema_archive(l, b, index, &archive, &archive_bytes, e));
     for (; *next < m->n_tables && m->tables[*next].schema_index == index; (*next)++, n++) {
         TRY(write_table(l, tables, *next, e));
@@ -370,7 +343,7 @@ static int add_any_part(Layout *l, Composer *c, size_t part)
     const ScriptPart *p = &l->in->script->parts[part];
     const Model *m = l->in->model;
     size_t t = m->table_of[p->index];
-    return add_part(c, p, t != MODEL_NONE ? &m->tables[t].rows_rope : NULL, &l->in->blobs[part].script);
+    return script_add_part(c, p, t != MODEL_NONE ? &m->tables[t].rows_rope : NULL, &l->in->blobs[part].script);
 }
 
 static int compose_all(Layout *l, Composer *c)
@@ -449,7 +422,8 @@ static void layout_release(Layout *l)
         rope_release(&l->framed[i]);
     free(l->framed);
     free(l->data);
-    buckets_release(&l->by_table);
+    toc_index_release(&l->ids);
+    table_scripts_release(&l->tables);
     buckets_release(&l->by_schema);
 }
 
@@ -459,7 +433,7 @@ int layout_write(const LayoutInput *in, SourceResult *result, json_t **ret_schem
     _cleanup_(layout_release) Layout l = {.in = in, .writer = in->run->writer};
     _cleanup_(json_freep) json_t *schemas = json_array();
     const Model *m = in->model;
-    int r = schemas ? buckets_make(in->script, m->table_of, m->n_tables, &l.by_table) : -ENOMEM;
+    int r = schemas ? table_scripts_make(m, in->script, &l.tables) : -ENOMEM;
     if (r == 0)
         r = buckets_make(in->script, m->schema_of, m->n_schemas, &l.by_schema);
     r = r < 0 ? error_oom(e) : write_root(&l, result, schemas, e);

@@ -13,6 +13,7 @@ void model_release(Model *m)
         return;
     for (size_t i = 0; i < m->n_tables; i++) {
         free(m->tables[i].copy_sql);
+        free(m->tables[i].range_sql);
         buf_release(&m->tables[i].data_text);
         rope_release(&m->tables[i].rows_rope);
     }
@@ -52,8 +53,8 @@ static const char *skip_identifier(const char *p)
 }
 
 /* The statement is "COPY <schema>.<table> (<columns>) FROM stdin;\n"; the table may be the root of
- * the partition whose rows these are, and the columns may be missing altogether. */
-int model_copy_sql(const TocEntry *t, const char *condition, char **ret_sql, Error *e)
+ * the partition whose rows these are, and the columns may be missing altogether: `*ret_len` is 0. */
+static int find_columns(const TocEntry *t, const char **ret_columns, size_t *ret_len, Error *e)
 {
     static const char begin[] = "COPY ", end[] = " FROM stdin;\n";
     const char *stmt = t->copy_stmt ? t->copy_stmt : "";
@@ -71,30 +72,61 @@ int model_copy_sql(const TocEntry *t, const char *condition, char **ret_sql, Err
     p++;
     size_t columns = p < stop ? (size_t)(stop - p) : 0;
     bool is_list = columns >= 2 && p[0] == '(' && p[columns - 1] == ')';
+    *ret_columns = p + 1;
+    *ret_len = is_list ? columns - 2 : 0;
+    return 0;
+}
 
+static int add_table(Buf *sql, const TocEntry *t)
+{
+    TRY(add_identifier(sql, t->namespace));
+    TRY(buf_add_str(sql, "."));
+    return add_identifier(sql, t->tag);
+}
+
+/* "SELECT <columns> FROM [ONLY ]" */
+static int add_select(Buf *sql, const char *columns, size_t len, const char *only)
+{
+    TRY(buf_add_str(sql, "SELECT "));
+    TRY(buf_add(sql, columns, len));
+    return buf_addf(sql, " FROM %s", only);
+}
+
+int model_copy_sql(const TocEntry *t, const char *condition, char **ret_sql, Error *e)
+{
+    const char *columns;
+    size_t len;
+    TRY(find_columns(t, &columns, &len, e));
     _cleanup_(buf_release) Buf sql = BUF_INIT;
-    int r = buf_add_str(&sql, "COPY ");
-    if (r == 0 && condition) {
-        r = buf_add_str(&sql, "(SELECT ");
-        if (r == 0 && is_list)
-            r = buf_add(&sql, p + 1, columns - 2);
-        if (r == 0)
-            r = buf_add_str(&sql, " FROM ");
-    }
+    int r = buf_add_str(&sql, condition ? "COPY (" : "COPY ");
+    if (r == 0 && condition)
+        r = add_select(&sql, columns, len, "");
     if (r == 0)
-        r = add_identifier(&sql, t->namespace);
-    if (r == 0)
-        r = buf_add_str(&sql, ".");
-    if (r == 0)
-        r = add_identifier(&sql, t->tag);
+        r = add_table(&sql, t);
     if (r == 0 && condition)
         r = buf_addf(&sql, " %s)", condition);
-    else if (r == 0 && is_list)
-        r = buf_addf(&sql, " %.*s", (int)columns, p);
+    else if (r == 0 && len > 0)
+        r = buf_addf(&sql, " (%.*s)", (int)len, columns);
     if (r == 0)
         r = buf_add_str(&sql, " TO STDOUT");
     char *text = r == 0 ? buf_take_cstr(&sql) : NULL;
     if (!text)
+        return error_oom(e);
+    *ret_sql = text;
+    return 0;
+}
+
+int model_range_sql(const TocEntry *t, char **ret_sql, Error *e)
+{
+    const char *columns;
+    size_t len;
+    TRY(find_columns(t, &columns, &len, e));
+    _cleanup_(buf_release) Buf sql = BUF_INIT;
+    int r = len > 0 ? add_select(&sql, columns, len, "ONLY ") : 0;
+    if (r == 0 && len > 0)
+        r = add_table(&sql, t);
+    char *text = r == 0 && len > 0 ? buf_take_cstr(&sql) : NULL;
+    if (!text && len > 0)
         return error_oom(e);
     *ret_sql = text;
     return 0;
@@ -294,6 +326,9 @@ int model_build(const Archive *toc, const BelongsList *belongs, const TableFacts
             continue;
         const TableFacts *f = table_facts_find(facts, t->oid);
         t->size = f ? f->size : 0;
+        t->blocks = f ? f->blocks : 0;
+        if (t->blocks > 0)
+            TRY(model_range_sql(&toc->entries[t->data], &t->range_sql, e));
         TRY(model_copy_sql(&toc->entries[t->data], f ? f->condition : NULL, &t->copy_sql, e));
     }
     *ret_model = m;

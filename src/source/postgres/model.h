@@ -20,6 +20,9 @@ typedef struct ModelTable {
     size_t data;    /* TOC index of TABLE DATA, or MODEL_NONE */
     uint64_t size;  /* bytes on disk, roughly */
     char *copy_sql; /* reads the rows; owned; NULL without data */
+    uint64_t blocks;
+    char *range_sql; /* "SELECT ..." to which a WHERE can be added; owned; NULL where a range of
+                      * blocks can't be read alone */
 
     /* data.sql, filled before the rows are read: its text, empty when there is no such file, and
      * where in it the rows stand. */
@@ -70,3 +73,7 @@ bool model_is_schema(const TocEntry *t);
 /* Derive "COPY ... TO STDOUT" from a TABLE DATA entry. `condition` (may be NULL) is an extension's
  * "WHERE ...". -EBADMSG when its COPY statement is not understood. Exported for tests. */
 int model_copy_sql(const TocEntry *t, const char *condition, char **ret_sql, Error *e);
+
+/* Derive "SELECT columns FROM ONLY table" from the same entry; NULL when it names no columns.
+ * Exported for tests. */
+int model_range_sql(const TocEntry *t, char **ret_sql, Error *e);

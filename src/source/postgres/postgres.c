@@ -20,6 +20,7 @@
 #include "util/cleanup.h"
 
 #define DEFAULT_LOCK_WAIT 60.0 /* seconds */
+#define PIECE_SIZE        (16u << 20) /* bytes on disk; tables of 16 such pieces are divided */
 #define MAX_RESTARTS      5    /* dumps begun anew because a table changed under the first steps */
 
 typedef struct PostgresSource {
@@ -127,10 +128,10 @@ static void run_release(Run *r)
     snapshot_end(&r->snapshot);
 }
 
-/* With one job pg_dump reads for us. */
+/* With one job pg_dump reads for us. But it can't leave out a large object. */
 static bool is_sequential(const PostgresSource *s)
 {
-    return s->base.options->jobs == 1;
+    return s->base.options->jobs == 1 && !unreadable_has_blobs(&s->unreadable);
 }
 
 static int take_snapshot(Run *r, Error *e)
@@ -156,8 +157,16 @@ static int read_catalogues(Run *r, Error *e)
     TRY(catalog_database(c, &r->info, e));
     TRY(catalog_belongs(c, &r->belongs, e));
     TRY(catalog_references(c, &r->references, e));
-    TRY(catalog_table_facts(c, &r->snapshot.toc, &r->facts, e));
+    TRY(catalog_table_facts(c, &r->snapshot.toc, !r->snapshot.reader, &r->facts, e));
     return model_build(&r->snapshot.toc, &r->belongs, &r->facts, &r->model, e);
+}
+
+/* Tests, which have no large tables, set it by a variable. */
+static uint64_t piece_size(void)
+{
+    const char *text = getenv("BAKFS_TEST_PIECE_SIZE");
+    uint64_t size = text ? strtoull(text, NULL, 10) : 0;
+    return size > 0 ? size : PIECE_SIZE;
 }
 
 static int read_rows(Run *r, Error *e)
@@ -168,7 +177,8 @@ static int read_rows(Run *r, Error *e)
         long cores = sysconf(_SC_NPROCESSORS_ONLN);
         jobs = cores < 2 ? 2 : cores > 4 ? 4 : (int)cores;
     }
-    CopyOptions co = {.pinned = &s->pinned, .jobs = jobs, .shared = &r->shared};
+    CopyOptions co = {
+        .pinned = &s->pinned, .jobs = jobs, .piece_size = piece_size(), .shared = &r->shared};
     return r->snapshot.reader
                ? copy_from_dump(&co, &r->snapshot, &r->model, &r->script, r->blobs, e)
                : copy_tables(&co, &r->snapshot, &r->model, e);

@@ -140,7 +140,11 @@ int rights_find(Conn *c, const SourceScope *scope, UnreadableList *ret_list, Err
     _cleanup_(scope_params_release) ScopeParams p = {0};
     _cleanup_(result_clear) PGresult *relations = NULL, *blobs = NULL;
     TRY(scope_params(c, scope, &p, e));
-    TRY(conn_query(c, relations_sql, SCOPE_N, (const char *const *)p.values, &relations, e));
+    int r = conn_query(c, relations_sql, SCOPE_N, (const char *const *)p.values, &relations, e);
+    if (r < 0 && e && strstr(e->message, "invalid regular expression"))
+        error_hint(e, "patterns are regular expressions but for \"*\", \"?\" and \".\"; double "
+                      "quotes inside take a name literally");
+    TRY(r);
     /* pg_dump takes large objects along only where nothing is asked for by name. */
     if (scope->schemas.n == 0 && scope->tables.n == 0)
         TRY(conn_query(c, conn_major(c) >= 18 ? blobs_sql_18 : blobs_sql, 0, NULL, &blobs, e));
@@ -222,6 +226,11 @@ int rights_arguments(const UnreadableList *l, bool by_table, ArgList *args, Erro
             return error_oom(e);
     }
     return 0;
+}
+
+bool unreadable_has_blobs(const UnreadableList *l)
+{
+    return l->n > 0 && l->items[l->n - 1].kind == UNREADABLE_BLOB; /* they are sorted last */
 }
 
 static bool is_unreadable_blob(const UnreadableList *l, uint32_t oid)

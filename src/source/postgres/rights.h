@@ -38,6 +38,8 @@ int rights_refuse(Conn *c, const UnreadableList *l, Error *e);
  * -ENOMEM. */
 int rights_arguments(const UnreadableList *l, bool by_table, ArgList *args, Error *e);
 
+bool unreadable_has_blobs(const UnreadableList *l);
+
 /* Take the large objects among them out of the TOC, with all that belongs to them. 0 or -ENOMEM. */
 int rights_drop_blobs(const UnreadableList *l, Archive *toc);
 

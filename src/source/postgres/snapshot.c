@@ -32,7 +32,7 @@ static int classify(const char *said, const char **ret_hint)
                     "characters need double quotes inside, as in --table='public.\"Orders\"'";
         return ENOENT;
     }
-    if (strstr(said, "improper qualified name") || strstr(said, "cross-database references")) {
+    if (strstr(said, "too many dotted names") || strstr(said, "cross-database references")) {
         *ret_hint = "write SCHEMA.TABLE or TABLE; a dot inside of a name needs double quotes";
         return EINVAL;
     }

@@ -12,12 +12,13 @@ def sql(tables=1000, schemas=20):
         yield f"CREATE TYPE s{s:02}.state AS ENUM ('new', 'done');"
     for t in range(tables):
         s = t % schemas
+        if t % 50 == 0:  # fewer locks than one transaction, fewer commits than a thousand
+            yield "COMMIT; BEGIN;" if t else "BEGIN;"
         table = f"s{s:02}.t{t:04}"
-        refs = [f", up integer REFERENCES s{(t // 3) % schemas:02}.t{t // 3:04}" if t > 3 else
-                ", up integer"]
+        parent = f" REFERENCES s{(t // 3) % schemas:02}.t{t // 3:04}" if t > 3 else ""
         yield (f"CREATE TABLE {table} (id serial PRIMARY KEY, name text NOT NULL DEFAULT 'n{t}', "
-               f"state s{s:02}.state DEFAULT 'new', amount numeric(10, 2) CHECK (amount >= 0)"
-               f"{''.join(refs)});")
+               f"state s{s:02}.state DEFAULT 'new', amount numeric(10, 2) CHECK (amount >= 0), "
+               f"up integer{parent});")
         # Every tenth table is empty, every fiftieth has more than a few rows.
         rows = 0 if t % 10 == 9 else 2000 if t % 50 == 0 else 5
         yield (f"INSERT INTO {table} (name, amount, up) SELECT md5((i * {t})::text), i, "
@@ -27,6 +28,7 @@ def sql(tables=1000, schemas=20):
             yield f"COMMENT ON TABLE {table} IS 'table {t}';"
         if t % 7 == 0:
             yield f"CREATE VIEW s{s:02}.v{t:04} AS SELECT id, name FROM {table};"
+    yield "COMMIT;"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,219 @@
+"""Stores that change under a mount, crafted stores, and what the driver gives up."""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+
+import pytest
+
+import helpers
+import storereader
+import storewriter
+
+T0 = 1768487445
+
+
+def read_all(top):
+    """Walk, stat and read everything below; how many files could be read."""
+    good = 0
+    for root, _, files in os.walk(top):
+        for name in files:
+            path = os.path.join(root, name)
+            try:
+                os.lstat(path)
+                if os.path.islink(path):
+                    os.readlink(path)
+                with open(path, "rb") as f:
+                    size = 0  # a crafted size may be huge: not to its end
+                    while size < 8 << 20 and (part := f.read(1 << 20)):
+                        size += len(part)
+                good += 1
+            except OSError:
+                pass
+    return good
+
+
+def test_objects_move_to_other_packs(store, big_sqlite, mount):
+    """Open files, entered directories and new look-ups go on, however often the packs change."""
+    store.dump(f"sqlite:{big_sqlite}", env={"BAKFS_TEST_TIME": T0})
+    original = big_sqlite.read_bytes()
+    with mount(store, "-o", "cache_size=1M,threads=0") as mnt:
+        inside = mnt.latest()
+        f = open(inside / "big.db", "rb", buffering=0)
+        cwd = os.open(inside / "main", os.O_RDONLY)
+        assert f.read(1000) == original[:1000]
+        for _ in range(3):
+            for pack in store.packs():
+                storewriter.move_objects(store, pack)
+            (store.path / "generation").write_text(f"{random.getrandbits(128):032x}\n")
+            f.seek(0)
+            os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            got = b""
+            while part := f.read(1 << 20):
+                got += part
+            assert got == original
+            assert os.listdir(cwd) == ["tables"]
+            assert read_all(inside) > 5
+        f.close()
+        os.close(cwd)
+        assert "cannot read" not in mnt.log()
+    helpers.run(store.build.verify, "--store", store.path)
+
+
+def test_packs_move_during_reads_without_notice(store, big_sqlite, mount):
+    """The packs are gone before the driver was told: it looks for the objects itself."""
+    store.dump(f"sqlite:{big_sqlite}", env={"BAKFS_TEST_TIME": T0})
+    with mount(store) as mnt:
+        assert os.listdir(mnt / "latest")
+        for pack in store.packs():
+            storewriter.move_objects(store, pack)
+        assert (mnt.latest() / "big.db").read_bytes() == big_sqlite.read_bytes()
+
+
+def mutate(rng, data):
+    """A few changed bytes, or a cut, or bytes put in."""
+    out = bytearray(data)
+    kind = rng.randrange(6)
+    if kind == 0:
+        del out[rng.randrange(1, len(out)):]
+    elif kind == 1:
+        at = rng.randrange(len(out))
+        out[at:at] = rng.randbytes(rng.randrange(1, 20))
+    else:
+        for _ in range(rng.randrange(1, 5)):
+            out[rng.randrange(len(out))] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)))
+    return bytes(out)
+
+
+def alive(mnt):
+    assert mnt.proc.poll() is None, mnt.log()
+    assert set(os.listdir(mnt)) == {"archive", "by-id", "collections", "latest"}
+
+
+def test_crafted_directories_and_ropes(store, shop, mount):
+    """Root directories with changed bytes under their right names: the parsers behind every
+    checksum get them, and the ropes that stand in them."""
+    store.dump(f"sqlite:{shop}", env={"BAKFS_TEST_TIME": T0})
+    (manifest,) = store.manifests()
+    doc = json.loads(manifest.read_text())
+    objects = {}
+    for pack in store.packs():
+        for record in storewriter.split_pack(pack.read_bytes())[1]:
+            got = storereader.Record(record[0], 0)
+            if got.encoding < 2:
+                objects[got.id] = (got.type, got.plain())
+    rng = random.Random(5)
+    records, seen = [], set()
+    root = objects[bytes.fromhex(doc["root"]["id"])][1]
+    for ordinal in range(2, 202):
+        plain = mutate(rng, root)
+        id = hashlib.sha256(plain).digest()
+        if id not in seen and id not in objects:
+            records.append(storewriter.raw_record(plain, 3))
+            seen.add(id)
+        crafted = dict(doc, ordinal=ordinal, timestamp=T0 + ordinal,
+                       backup_id=f"backup-{ordinal:016x}", archive_name=f"archive-{ordinal}",
+                       root={"id": id.hex(), "entries": doc["root"]["entries"]})
+        storewriter.add_manifest(store, crafted)
+    storewriter.add_pack(store, storewriter.join_pack(storewriter.KIND_NODES, records))
+    (store.path / "metadata.db").unlink()
+    with mount(store, "-o", "xattr") as mnt:
+        names = os.listdir(mnt / "by-id")
+        assert len(names) == 201
+        good = 0
+        for name in names:
+            try:
+                good += read_all(mnt / "by-id" / name)
+            except OSError:
+                pass
+        assert good > 100
+        alive(mnt)
+        assert read_all(mnt / "by-id" / doc["backup_id"]) > 5
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_crafted_packs(store, shop, mount, seed, tmp_path):
+    """Packs with changed bytes, under the names that these have."""
+    store.dump(f"sqlite:{shop}", env={"BAKFS_TEST_TIME": T0})
+    rng = random.Random(seed)
+    for pack in store.packs():
+        data = mutate(rng, pack.read_bytes())
+        pack.unlink()
+        storewriter.add_pack(store, data)
+    (store.path / "metadata.db").unlink()
+    with mount(store) as mnt:
+        read_all(mnt)
+        alive(mnt)
+
+
+def test_crafted_manifests(store, shop, mount):
+    """A manifest with changed bytes is left out or shown; the sound one stays."""
+    store.dump(f"sqlite:{shop}", env={"BAKFS_TEST_TIME": T0})
+    (manifest,) = store.manifests()
+    data, rng = manifest.read_bytes(), random.Random(6)
+    for ordinal in range(2, 60):
+        changed = mutate(rng, data)
+        name = f"{ordinal:010}-{hashlib.sha256(changed).hexdigest()}.json"
+        (store.path / "manifests" / name).write_bytes(changed)
+    (store.path / "metadata.db").unlink()
+    try:
+        with mount(store) as mnt:
+            read_all(mnt)
+            alive(mnt)
+    except AssertionError as e:  # refusing such a store is an answer; dying of it is not
+        assert "driver exited with 1" in str(e)
+
+
+def test_names_do_not_leave_the_backup(store, shop, mount):
+    store.dump(f"sqlite:{shop}")
+    (store.path / "secret").write_text("outside")
+    with mount(store) as mnt:
+        inside = mnt.latest()
+        for way in ("../../../secret", "main/../../../../secret", "..%2fsecret"):
+            assert not (inside / way).exists()
+
+
+def status(pid):
+    lines = (line.split(":", 1) for line in open(f"/proc/{pid}/status"))
+    return {name: value.strip() for name, value in lines}
+
+
+def test_what_the_driver_gives_up(store, shop, mount):
+    store.dump(f"sqlite:{shop}")
+    with mount(store) as mnt:
+        read_all(mnt)
+        for task in os.listdir(f"/proc/{mnt.proc.pid}/task"):
+            found = status(f"{mnt.proc.pid}/task/{task}")
+            if os.getuid() == 0:
+                kept = int(found["CapEff"], 16) | int(found["CapPrm"], 16)
+                assert kept & ~(1 << 2 | 1 << 21) == 0  # CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN
+            if b"seccomp_init" in store.build.bakfs.read_bytes():  # built with libseccomp
+                assert found["Seccomp"] == "2" and found["NoNewPrivs"] == "1"
+
+
+@pytest.mark.slow
+def test_killed_under_load(store, big_sqlite, mount, tmp_path, build):
+    """SIGKILL while many read: they get errors, nothing hangs, and a new mount works."""
+    store.dump(f"sqlite:{big_sqlite}")
+    point = tmp_path / "point"
+    point.mkdir()
+    helpers.run(build.bakfs, store, point)
+    try:
+        pid = int(helpers.run("pgrep", "-f", f"bakfs {store.path} {point}").stdout.split()[0])
+        path = next(iter((point / "latest").iterdir())) / "big.db"
+        readers = [helpers.subprocess.Popen(["sh", "-c", f"while cat {path}; do :; done"],
+                                            stdout=helpers.subprocess.DEVNULL,
+                                            stderr=helpers.subprocess.DEVNULL) for _ in range(4)]
+        helpers.time.sleep(0.3)
+        os.kill(pid, signal.SIGKILL)
+        for reader in readers:
+            reader.wait(timeout=20)
+        helpers.run("fusermount3", "-u", point)
+        helpers.run(build.bakfs, store, point)
+        assert next(iter((point / "latest").iterdir())).joinpath("big.db").stat().st_size
+    finally:
+        helpers.unmount(point)
+        shutil.rmtree(point, ignore_errors=True)
