@@ -82,9 +82,10 @@ class Programs:
         self.dump = tools / "bakfs-dump"
         self.verify = tools / "bakfs-verify"
         self.store = tools / "bakfs-store"
+        self.restore = tools / "bakfs-restore"
 
     def all(self):
-        return [self.bakfs, self.dump, self.verify, self.store]
+        return [self.bakfs, self.dump, self.verify, self.store, self.restore]
 
 
 class Store:

@@ -13,7 +13,7 @@ import pytest
 
 import helpers
 
-PROGRAMS = ["bakfs", "dump", "verify", "store"]
+PROGRAMS = ["bakfs", "dump", "verify", "store", "restore"]
 
 
 def at(text):
