@@ -21,7 +21,7 @@ typedef struct Options {
     int jobs, level, retries;
     double lock_wait, table_lock_wait;
     bool no_text, no_deltas, json, quiet;
-    bool no_owner, no_acl, skip_unreadable;
+    bool no_owner, no_acl, skip_unreadable, json_progress;
 } Options;
 
 static const Option option_table[] = {
@@ -76,6 +76,8 @@ static const Option option_table[] = {
      "How long to wait for PostgreSQL's table locks; 60 when not given.", .min = 0, .max = 1000000},
     {OPTION_HEADING, .help = "What it prints"},
     {OPTION_FLAG, 0, "json", NULL, offsetof(Options, json), "The result as one JSON object."},
+    {OPTION_FLAG, 0, "progress", NULL, offsetof(Options, json_progress),
+     "With --json: before the result, once a second, a JSON object of how far it is."},
     {OPTION_FLAG, 'q', "quiet", NULL, offsetof(Options, quiet), "Nothing but errors."},
     {OPTION_END},
 };
@@ -105,7 +107,8 @@ typedef struct Console {
     const Options *options;
     ReportProgress progress;
     pthread_mutex_t lock; /* progress comes from several threads */
-    double started;
+    double started, last_json;
+    uint64_t done, total; /* of the source that is read, by its estimate; total 0: not known */
 } Console;
 
 static void on_note(void *ctx, const char *text)
@@ -126,19 +129,64 @@ static void on_wait(void *ctx, const char *holder)
                     c->options->lock_wait, holder);
 }
 
+static void on_share(void *ctx, uint64_t done, uint64_t total)
+{
+    Console *c = ctx;
+    pthread_mutex_lock(&c->lock);
+    if (total != c->total || done > c->done)
+        c->done = done;
+    c->total = total;
+    pthread_mutex_unlock(&c->lock);
+}
+
+static double percent(const Console *c)
+{
+    return 100.0 * (double)c->done / (double)c->total;
+}
+
+static void draw_progress(Console *c, uint64_t bytes, uint64_t rate, const char *what)
+{
+    char size[REPORT_SIZE_SIZE], speed[REPORT_SIZE_SIZE], all[REPORT_SIZE_SIZE];
+    report_format_size(bytes, size);
+    report_format_size(rate, speed);
+    if (c->total == 0) {
+        report_progress(&c->progress, "%s read, %s/s, %s", size, speed, what);
+        return;
+    }
+    report_format_size(c->total, all);
+    report_progress(&c->progress, "%s read, %s/s, %.0f %% of about %s, %s", size, speed, percent(c),
+                    all, what);
+}
+
+static void print_progress(Console *c, uint64_t bytes, uint64_t rate, const char *what)
+{
+    json_t *doc = json_pack("{s:s, s:I, s:I, s:s*}", "event", "progress", "bytes",
+                            (json_int_t)bytes, "bytes_per_second", (json_int_t)rate, "what", what);
+    if (doc && c->total > 0) {
+        json_object_set_new(doc, "done", json_integer((json_int_t)c->done));
+        json_object_set_new(doc, "total", json_integer((json_int_t)c->total));
+        json_object_set_new(doc, "percent", json_real(percent(c)));
+    }
+    if (doc)
+        report_json(doc);
+    fflush(stdout);
+    json_decref(doc);
+}
+
 static void on_progress(void *ctx, uint64_t bytes, const char *what)
 {
     Console *c = ctx;
-    if (!c->progress.on)
+    if (!c->progress.on && !c->options->json_progress)
         return;
     pthread_mutex_lock(&c->lock);
-    if (report_progress_due(&c->progress)) {
-        double seconds = clock_monotonic() - c->started;
-        char size[REPORT_SIZE_SIZE], rate[REPORT_SIZE_SIZE];
-        report_format_size(bytes, size);
-        report_format_size(seconds > 0 ? (uint64_t)((double)bytes / seconds) : 0, rate);
-        report_progress(&c->progress, "%s read, %s/s, %s", size, rate, what ? what : "");
+    double now = clock_monotonic(), seconds = now - c->started;
+    uint64_t rate = seconds > 0 ? (uint64_t)((double)bytes / seconds) : 0;
+    if (c->options->json_progress && (c->last_json == 0 || now - c->last_json >= 1)) {
+        c->last_json = now;
+        print_progress(c, bytes, rate, what);
     }
+    if (report_progress_due(&c->progress))
+        draw_progress(c, bytes, rate, what ? what : "");
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -241,6 +289,10 @@ int main(int argc, char **argv)
         error_exit_code(&e, BK_EXIT_USAGE);
         return report_error(PROGRAM, &e);
     }
+    if (o.json_progress && !o.json) {
+        options_usage_error(&program, &e, "--progress needs --json");
+        return report_error(PROGRAM, &e);
+    }
     json_t *tags = NULL;
     const char **sources = NULL;
     Console console = {
@@ -282,6 +334,7 @@ int main(int argc, char **argv)
                        .cancel = &cancelled,
                        .note = on_note,
                        .progress = on_progress,
+                       .share = on_share,
                        .ctx = &console},
             .on_wait = on_wait,
         };

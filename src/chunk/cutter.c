@@ -145,9 +145,16 @@ static size_t forced_cut(const Cutter *c, const uint8_t *data)
 size_t cutter_next(Cutter *c, const uint8_t *data, size_t len, int at_end)
 {
     size_t limit = len < CUT_MAX ? len : CUT_MAX;
-    size_t cut = find_mark(c, data, limit);
-    if (!cut && !c->candidate && limit > c->scanned)
+    if (!c->candidate && limit > c->scanned)
         find_candidate(c, data, limit);
+    /* A mark counts before the place that content wants, whatever lies behind that: cuts must not
+     * depend on how many bytes came at once. */
+    size_t search = limit;
+    if (c->marks && c->candidate && c->candidate + MARK_HEAD < limit)
+        search = c->candidate + MARK_HEAD;
+    else if (c->marks && c->candidate && limit < CUT_MAX && !at_end)
+        return 0;
+    size_t cut = find_mark(c, data, search);
     if (cut)
         ;
     else if (c->candidate)

@@ -45,8 +45,8 @@ typedef struct SourceOptions {
 /* What a source is given while it reads. */
 typedef struct SourceRun {
     StoreWriter *writer;
-    int64_t timestamp;     /* the backup's, seconds since 1970 */
-    const uint8_t *secret; /* 32 bytes, for stable \restrict keys */
+    int64_t timestamp;        /* the backup's, seconds since 1970 */
+    const uint8_t *secret;    /* 32 bytes, for stable \restrict keys */
     const ObjectId *previous; /* this source's directory in the collection's previous backup, which
                                * the writer's store holds, or NULL */
 } SourceRun;

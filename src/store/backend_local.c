@@ -303,7 +303,8 @@ static int sweep_one(void *ctx, const char *name)
     if (name[0] != 'w' && (fstatat(l->dirfd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
                            time(NULL) - st.st_mtime < UNLOCKED_AGE))
         return 0;
-    return unlinkat(l->dirfd, path, 0) < 0 && errno != ENOENT ? -errno : 0;
+    /* A directory is nobody's leftover: let it lie. */
+    return unlinkat(l->dirfd, path, 0) < 0 && errno != ENOENT && errno != EISDIR ? -errno : 0;
 }
 
 static int local_sweep(Backend *b, Error *e)

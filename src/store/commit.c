@@ -195,8 +195,8 @@ static int publish_manifest(StoreWriter *w, json_t *doc, Manifest **ret_manifest
         else
             r = b->ops->publish(t, name, e);
     }
-    if (r == 0)
-        r = b->ops->sync_dir(b, "manifests", e);
+    if (r == 0 && (r = b->ops->sync_dir(b, "manifests", e)) < 0)
+        error_prefix(e, "the backup is listed, but may not outlive a power failure");
     if (r < 0) {
         manifest_free(m);
         return r;

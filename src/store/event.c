@@ -37,7 +37,7 @@ bool numbered_name_parse(const char *name, uint64_t *ret_number, ObjectId *ret_s
     }
     memcpy(hex, name + 11, 64);
     hex[64] = 0;
-    if (id_from_hex(hex, ret_sha256) < 0)
+    if (number > NUMBER_MAX || id_from_hex(hex, ret_sha256) < 0)
         return false;
     *ret_number = number;
     return true;

@@ -4,8 +4,9 @@
 #include "chunk/id.h"
 #include "store/backend.h"
 
-#define EVENT_MAX       (1u << 20) /* bytes */
-#define EVENT_NAME_SIZE 96         /* "<10 digits>-<64 hex>.json" and zero */
+#define EVENT_MAX       (1u << 20)       /* bytes */
+#define NUMBER_MAX      ((1u << 28) - 1) /* of ordinals and event numbers */
+#define EVENT_NAME_SIZE 96               /* "<10 digits>-<64 hex>.json" and zero */
 
 typedef enum EventType {
     EVENT_OTHER, /* of a later version: ignored */

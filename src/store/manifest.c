@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/event.h"
 #include "util/name.h"
 
-#define MAX_ORDINAL ((1u << 28) - 1)
 #define MAX_ENTRIES (1ull << 31)
 
 void backup_info_release(BackupInfo *b)
@@ -115,7 +115,7 @@ static int parse_info(const json_t *doc, BackupInfo *b, Error *e)
         return bad(e, "no names");
     uint64_t timestamp;
     if (!get_count(doc, "timestamp", 253402300799, &timestamp) ||
-        !get_count(doc, "ordinal", MAX_ORDINAL, &b->ordinal) || b->ordinal == 0)
+        !get_count(doc, "ordinal", NUMBER_MAX, &b->ordinal) || b->ordinal == 0)
         return bad(e, "no time or ordinal");
     b->timestamp = (int64_t)timestamp;
     if (!get_count(doc, "size_bytes", any, &b->size_bytes) ||

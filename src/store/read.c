@@ -83,6 +83,11 @@ static int fetch_record(Store *s, const ObjectId *id, Buf *bytes, PackRecord *re
         r = read_record(s, id, &first, bytes, ret_record, e);
         if (r == 0 || r == -ENOMEM)
             return r;
+        PackEntry entry;
+        ObjectId base;
+        if (r == -EBADMSG &&
+            packset_describe(s->packs, &first.pack, first.offset, id, &entry, &base) == 0)
+            return name_damage(e, r, id, &first); /* the right place: the record is damaged */
     }
     store_overlay_fill(s);
     if (store_find(s, id, &second) == 0 &&

@@ -60,7 +60,8 @@ void backup_list_unref(BackupList *l);
 const BackupInfo *backup_list_latest(const BackupList *l, const char *collection);
 
 /* Find one backup: id, unique prefix of one, archive name, timestamp or its prefix, `latest`
- * (of the default collection), or a collection "ns/name" (its latest). -ENOENT; -EEXIST when ambiguous, naming the candidates. */
+ * (of the default collection), or a collection "ns/name" (its latest). -ENOENT; -EEXIST when
+ * ambiguous, naming the candidates. */
 int backup_list_find(const BackupList *l, const Store *s, const char *spec,
                      const BackupInfo **ret_backup, Error *e);
 

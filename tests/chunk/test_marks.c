@@ -40,9 +40,9 @@ static void test_head(void **state)
     assert_true(mark_head(data, 0) == 0);
 }
 
-/* Cut all of `data`, in steps as a stream does. The chunks' offsets go to `starts`. */
-static size_t cut_all(CutRule rule, const Marks *marks, const uint8_t *data, size_t len,
-                      size_t *starts)
+/* Cut all of `data`, `step` bytes at a time. The chunks' offsets go to `starts`. */
+static size_t cut_in_steps(CutRule rule, const Marks *marks, const uint8_t *data, size_t len,
+                           size_t step, size_t *starts)
 {
     Cutter c;
     size_t n = 0, at = 0;
@@ -56,10 +56,16 @@ static size_t cut_all(CutRule rule, const Marks *marks, const uint8_t *data, siz
             starts[n++] = at;
             at += cut;
         } else {
-            seen = seen + 60000 < len ? seen + 60000 : len;
+            seen = seen + step < len ? seen + step : len;
         }
     }
     return n;
+}
+
+static size_t cut_all(CutRule rule, const Marks *marks, const uint8_t *data, size_t len,
+                      size_t *starts)
+{
+    return cut_in_steps(rule, marks, data, len, 60000, starts);
 }
 
 static size_t common(const uint8_t *a, const size_t *x, size_t n, const uint8_t *b, const size_t *y,
@@ -136,6 +142,26 @@ static void test_new_content_with_old_marks(void **state)
     marks_release(&m);
 }
 
+/* The same cuts however the bytes come. */
+static void test_steps_do_not_matter(void **state)
+{
+    static uint8_t data[SIZE];
+    static size_t starts[1000], again[1000];
+    static const size_t steps[] = {1000, 4096, 65536, 300000, SIZE};
+    const CutRule rule = {.kind = CUT_ROWS};
+    size_t len = test_fill_rows(data, SIZE, 1000000, 11);
+    size_t n = cut_all(rule, NULL, data, len, starts);
+    Marks m = MARKS_INIT;
+    for (size_t i = 0; i < n; i += 2) /* half of them, so that content decides too */
+        assert_int_equal(marks_add(&m, mark_head(data + starts[i], len - starts[i])), 0);
+    n = cut_in_steps(rule, &m, data, len, 777, starts);
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        assert_int_equal(cut_in_steps(rule, &m, data, len, steps[i], again), n);
+        assert_memory_equal(starts, again, n * sizeof(starts[0]));
+    }
+    marks_release(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +170,7 @@ int main(void)
         cmocka_unit_test(test_cuts_outlive_their_rows),
         cmocka_unit_test(test_pages_are_cut_at_the_same_offsets),
         cmocka_unit_test(test_new_content_with_old_marks),
+        cmocka_unit_test(test_steps_do_not_matter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

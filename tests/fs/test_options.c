@@ -41,6 +41,32 @@ static void values(void **state)
     mount_options_release(&o);
 }
 
+static void numbers(void **state)
+{
+    static const char *const bad[] = {
+        "threads=",   "threads=x",       "threads=-1",           "threads=65",
+        "threads=1K", "readahead_kb=1G", "readahead_kb=99999999"};
+    MountOptions o;
+    assert_int_equal(parse("threads=3,readahead_kb=512,xattr", &o, NULL), 0);
+    assert_int_equal(o.threads, 3);
+    assert_int_equal(o.readahead_kb, 512);
+    assert_true(o.readahead_asked && o.xattr);
+    mount_options_release(&o);
+    assert_int_equal(parse("threads=0", &o, NULL), 0);
+    assert_int_equal(o.threads, 0);
+    assert_int_equal(o.readahead_kb, MOUNT_READAHEAD_DEFAULT);
+    assert_false(o.readahead_asked || o.xattr);
+    mount_options_release(&o);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        Error e = ERROR_INIT;
+        assert_int_equal(parse(bad[i], &o, &e), -EINVAL);
+        assert_int_equal(e.exit_code, BK_EXIT_USAGE);
+        assert_non_null(e.hint);
+        error_release(&e);
+        mount_options_release(&o);
+    }
+}
+
 static void sizes(void **state)
 {
     static const struct {
@@ -95,6 +121,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values),
+        cmocka_unit_test(numbers),
         cmocka_unit_test(sizes),
         cmocka_unit_test(bad_collections_are_refused),
         cmocka_unit_test(notes_of_fstab_are_dropped),

@@ -85,3 +85,12 @@ static void test_too_many_entries(void **state)
     error_release(&error);
 }
 
+int main(void)
+{
+#define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        WITH_STORE(test_lines),
+        WITH_STORE(test_too_many_entries),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -175,7 +175,8 @@ SELECT attname, attacl, col_description(attrelid, attnum), attfdwoptions,
        ARRAY(SELECT o FROM unnest(attoptions) o WHERE o !~ '^pg_attver=')
 FROM pg_attribute WHERE attrelid = $table$::regclass AND attnum > 0 AND NOT attisdropped
 ORDER BY attnum;
-SELECT objid::regclass, pg_sequence_last_value(objid), (SELECT relacl FROM pg_class WHERE oid = objid)
+SELECT objid::regclass, pg_sequence_last_value(objid),
+       (SELECT relacl FROM pg_class WHERE oid = objid)
 FROM pg_depend WHERE refclassid = 'pg_class'::regclass AND refobjid = $table$::regclass
 AND classid = 'pg_class'::regclass AND deptype IN ('a', 'i')
 AND (SELECT relkind FROM pg_class WHERE oid = objid) = 'S' ORDER BY 1::text;
@@ -187,7 +188,8 @@ WHERE tgrelid = $table$::regclass AND NOT tgisinternal AND tgparentid = 0 ORDER 
 
 # Sections of \d+ about other objects, which DROP ... CASCADE takes with it or cuts loose.
 ELSEWHERE = re.compile(r"^(?:Referenced by|Publications|Child tables|Partitions|Partition of"
-                       r"|Partition constraint|No partition constraint|Number of partitions):?.*\n(?:^ .*\n)*", re.M)
+                       r"|Partition constraint|No partition constraint|Number of partitions)"
+                       r":?.*\n(?:^ .*\n)*", re.M)
 # On a partition, what it has from its parent.
 FROM_PARENT = re.compile(r'^ +TABLE ".*\n|^ .*, ON TABLE .*\n|^Foreign-key constraints:\n(?! )'
                          r"|^Triggers.*:\n(?! )|^Disabled user triggers:\n(?! )", re.M)
@@ -221,8 +223,8 @@ def quote_arg(path):
 
 
 def quote_pattern(*names):
-    r"""The pattern of \d that stands for one object. Quoted text is taken as it is, but a line's end
-    would end the command."""
+    r"""The pattern of \d that stands for one object. Quoted text is taken as it is, but a line's
+    end would end the command."""
     return re.sub("[\\r\\n]", '"?"', ".".join(quote_ident(name) for name in names))
 
 
@@ -330,7 +332,7 @@ class Backup:
         self.server.drop(name)
         self.server.tool("pg_restore", "--exit-on-error", "-C", "-d",
                          self.server.socket_dsn("postgres"), self.archive())
-        same(settled(self.server.dump_bytes(name, "-C")), before, "the database made by pg_restore -C")
+        same(settled(self.server.dump_bytes(name, "-C")), before, "what pg_restore -C made")
 
     def directory(self, schema, table=None):
         """Where a schema or a table lies, found by its name as the database has it."""
@@ -344,25 +346,27 @@ class Backup:
         return found
 
     def check_schema_archives(self, where):
-        """pg_restore prints the same of a schema's archive as of pg_dump -n's, which names
-        publications that the schema does not hold."""
+        """pg_restore prints the same of a schema's archive as of pg_dump -n's, but for what that says
+        of publications, which the schema does not hold, and of the schema public itself, which
+        every database has already."""
         for number, (schema, directory) in enumerate(by_name(self.path).items()):
             if not (directory / "schema.sql").is_file():
                 continue
             name = schema.decode(self.codec)
-            ours = self.schema_archive(directory)
             theirs = pathlib.Path(where) / f"{number}.dump"
-            pattern = os.fsdecode(quote_ident(name).encode(self.codec))
-            self.server.tool("pg_dump", "-Fc", "-Z0", "-f", theirs, "-n", pattern,
-                             "-d",
+            self.server.tool("pg_dump", "-Fc", "-Z0", "-f", theirs, "-n",
+                             os.fsdecode(quote_ident(name).encode(self.codec)), "-d",
                              self.server.socket_dsn(self.db))
-            entries = theirs.with_suffix(".list")
-            entries.write_bytes(b"".join(
-                line for line in self.server.tool("pg_restore", "-l", theirs).splitlines(True)
-                if b" PUBLICATION TABLE" not in line))
-            expected = self.server.tool("pg_restore", "-f", "-", "-L", entries, theirs)
-            found = self.server.tool("pg_restore", "-f", "-", ours)
-            same(bare(found), bare(expected), f"the archive of schema {name!r}")
+            same(self._comparable_archive(self.schema_archive(directory), where),
+                 self._comparable_archive(theirs, where), f"the archive of schema {name!r}")
+
+    def _comparable_archive(self, archive, where):
+        entries = pathlib.Path(where) / "entries"
+        entries.write_bytes(b"".join(
+            line for line in self.server.tool("pg_restore", "-l", archive).splitlines(True)
+            if not re.search(rb" PUBLICATION TABLE| (SCHEMA|(COMMENT|ACL) - SCHEMA|- SCHEMA) "
+                             rb"(- )?public ", line)))
+        return bare(self.server.tool("pg_restore", "-f", "-", "-L", entries, archive))
 
     # Single tables.
 
@@ -374,7 +378,7 @@ class Backup:
                    encode(convert_to(relname::text, getdatabaseencoding()), 'hex'),
                    relispartition::int || relkind::text
             FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-            WHERE relkind IN ('r', 'p', 'f') AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+            WHERE relkind IN ('r', 'p', 'f') AND nspname !~ '^(pg_|information_schema$)'
               AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
                               AND objid = c.oid AND deptype = 'e')
             ORDER BY nspname, relname""")
@@ -429,9 +433,10 @@ class Backup:
                 script += ["\\o"]
                 script += ["RESET session_replication_role;"]
             script += ["SET client_min_messages = error;", f"\\d+ {quote_pattern(schema, name)}",
-                       DETAILS.replace("$table$", literal(ident)),
-                       "" if kind[1] in "pf" else f"\\echo =ROWS=\nCOPY (SELECT * FROM ONLY {ident}) TO STDOUT;",
-                       "ROLLBACK;"]
+                       DETAILS.replace("$table$", literal(ident)), "\\echo =ROWS="]
+            if kind[1] == "r":
+                script += [f"COPY (SELECT * FROM ONLY {ident}) TO STDOUT;"]
+            script += ["ROLLBACK;"]
         argv = [self.server.tools / "psql", "-X", "-q", "-d", self.server.socket_dsn(db)]
         done = subprocess.run([str(a) for a in argv], 
                               input="\n".join(script).encode(codec, "surrogateescape"),

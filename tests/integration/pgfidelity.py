@@ -136,7 +136,7 @@ class Fidelity(Comparison):
         some = set(tables[::20] if len(tables) > 500 else tables)
         backup.check_tables(lambda *table: table in some)
 
-    @pytest.mark.parametrize("args", [(), ("-j4",), ("-1",)], ids=["plain", "j4", "one-transaction"])
+    @pytest.mark.parametrize("args", [(), ("-j4",), ("-1",)], ids=["plain", "parallel", "at once"])
     def test_archive_restores(self, backup, args):
         backup.check_archive_restores(*args, **backup.options)
 

@@ -1,5 +1,6 @@
 """What a backup of the installed PostgreSQL holds, compared with pg_dump's own account."""
 
+import json
 import os
 
 import pytest
@@ -137,3 +138,23 @@ def test_large_object_of_many_pieces(server, build, tmp_path):
         backup.check_scripts()
         backup.check_script_restores()
         backup.check_archive(tmp_path)
+
+
+@pytest.mark.parametrize("make", [pgfidelity.kitchen_sink, pgfidelity.hostile_names, pgfidelity.latin1],
+                         ids=lambda make: make.__name__)
+def test_rows_are_pg_dumps(server, build, store, make):
+    """What several connections read is what one pg_dump writes: not a byte of any file differs."""
+    db = make(server)
+    server.psql(db, """
+        SELECT lo_from_bytea(7000, decode(repeat('00ff5c270a', 700001), 'hex'));
+        SELECT lo_from_bytea(7001 + i, convert_to(repeat('x', i * i), 'LATIN1')) FROM generate_series(0, 80) i;
+    """, "-o", "/dev/null")
+    for jobs in (4, 1):
+        store.dump("--pg-bindir", server.tools, "-q", "--jobs", jobs, server.socket_dsn(db),
+                   env={"BAKFS_TEST_TIME": "1790000000"})
+    parallel, sequential = (json.loads(path.read_text())
+                            for path in sorted(store.manifests(), key=lambda p: p.stat().st_mtime_ns))
+    server.drop(db)
+    assert parallel["root"] == sequential["root"]
+    assert parallel["databases"][0]["schemas"] == sequential["databases"][0]["schemas"]
+    assert sequential["bytes_new"] == 0

@@ -2,7 +2,6 @@
 there is. It takes minutes to make, so this runs with BAKFS_FULL=1 only."""
 
 import os
-import pathlib
 import shutil
 import subprocess
 
@@ -68,7 +67,7 @@ def regression(_server):
     return "regression"
 
 
-# Children of parents whose constraint is not valid yet get it as a valid one when they are made anew.
+# Children of parents with a constraint not yet valid get it as a valid one when made anew.
 NOT_YET_VALID = {"invalid_check_con", "nv_child_2009", "nv_child_2010", "nv_child_2011"}
 
 

@@ -1,5 +1,6 @@
-"""PostgreSQL 17 from Debian 13's packages: as server with its own tools (archive version 1.16), as tools
-for an older server, and as a server whose tools are missing. tests/pg17/fetch gets the packages."""
+"""PostgreSQL 17 from Debian 13's packages: as server with its own tools (archive version 1.16), as
+tools for an older server, and as a server whose tools are missing. tests/pg17/fetch gets the
+packages."""
 
 import os
 import pathlib
@@ -69,8 +70,8 @@ class TestFidelity17(pgfidelity.Fidelity):
 
 @pgfidelity.parametrized([pgfidelity.kitchen_sink])
 class TestNewerTools(pgfidelity.Comparison):
-    """The installed, older server read with 17's tools, compared with 17's pg_dump. To restore, use the
-    server's own: 17's scripts begin with a setting that older servers don't know."""
+    """The installed, older server read with 17's tools, compared with 17's pg_dump. To restore, use
+    the server's own: 17's scripts begin with a setting that older servers don't know."""
 
     @pytest.fixture(scope="class")
     def server(self, bin17, tmp_path_factory):

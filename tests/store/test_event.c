@@ -25,6 +25,13 @@ static void test_names(void **state)
     assert_false(numbered_name_parse(bad, &number, &sha256));
     snprintf(bad, sizeof(bad), "0%s", good);
     assert_false(numbered_name_parse(bad, &number, &sha256));
+
+    /* Beyond what a backup can have: counting on from there would leave the ten digits. */
+    memcpy(bad, good, sizeof(bad));
+    memcpy(bad, "0268435455", 10);
+    assert_true(numbered_name_parse(bad, &number, &sha256));
+    memcpy(bad, "0268435456", 10);
+    assert_false(numbered_name_parse(bad, &number, &sha256));
 }
 
 static void test_types(void **state)

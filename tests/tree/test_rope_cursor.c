@@ -108,3 +108,13 @@ static void test_refuses_what_is_no_node(void **state)
     rope_cursor_free(NULL);
 }
 
+int main(void)
+{
+#define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        WITH_STORE(test_agrees_with_find),
+        WITH_STORE(test_goes_on_when_a_node_comes_back),
+        WITH_STORE(test_refuses_what_is_no_node),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

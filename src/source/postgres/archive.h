@@ -99,6 +99,9 @@ int archive_next_bytes(ArchiveReader *r, const uint8_t **ret_data, size_t *ret_l
 /* Append header and TOC to `out`. Its length does not depend on the offsets. 0 or -ENOMEM. */
 int archive_encode(const Archive *a, Buf *out);
 
+/* Append one entry, as it stands in the TOC of `a`. 0 or -ENOMEM. */
+int archive_encode_entry(const Archive *a, const TocEntry *t, Buf *out);
+
 /* Bytes at the archive's start that hold its time, and nothing else that changes by itself. */
 size_t archive_head_size(const Archive *a);
 

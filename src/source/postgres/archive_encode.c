@@ -34,7 +34,7 @@ static int add_number(Buf *out, uint32_t v)
     return add_str(out, text);
 }
 
-static int add_entry(const Archive *a, const TocEntry *t, Buf *out)
+int archive_encode_entry(const Archive *a, const TocEntry *t, Buf *out)
 {
     TRY(add_int(out, t->dump_id));
     TRY(add_int(out, t->had_dumper));
@@ -75,7 +75,7 @@ int archive_encode(const Archive *a, Buf *out)
     TRY(add_str(out, a->tool_version));
     TRY(add_int(out, (int32_t)a->n));
     for (size_t i = 0; i < a->n; i++)
-        TRY(add_entry(a, &a->entries[i], out));
+        TRY(archive_encode_entry(a, &a->entries[i], out));
     return 0;
 }
 

@@ -18,11 +18,6 @@ static void rope_builder_freep(RopeBuilder **b)
     rope_builder_free(*b);
 }
 
-static void stream_freep(Stream **s)
-{
-    stream_free(*s);
-}
-
 /* The frame under construction. */
 typedef struct Framer {
     RopeBuilder *out;
@@ -183,21 +178,53 @@ static int encode_toc(Selection *s, Buf *out)
     return archive_encode(&s->archive, out);
 }
 
-/* The TOC apart from the time, which stands in an entry of its own: all else is shared with the
- * archive of an unchanged database, and stored as a difference where little changed. */
+/* Where in the encoded TOC the first entry with data begins and the last one ends. */
+static int find_data_entries(const Selection *s, size_t toc_len, size_t *ret_from, size_t *ret_to)
+{
+    _cleanup_(buf_release) Buf entry = BUF_INIT;
+    size_t at = toc_len, from = toc_len, to = toc_len;
+    for (size_t i = s->archive.n; i-- > 0;) { /* from the back: the header's length is not known */
+        const TocEntry *t = &s->archive.entries[i];
+        buf_clear(&entry);
+        TRY(archive_encode_entry(&s->archive, t, &entry));
+        if (t->had_dumper && from == toc_len)
+            to = at;
+        at -= entry.len;
+        if (t->had_dumper)
+            from = at;
+    }
+    *ret_from = from;
+    *ret_to = to;
+    return 0;
+}
+
+static int write_stretch(const SourceRun *run, const Buf *toc, size_t from, size_t to,
+                         RopeBuilder *b, Error *e)
+{
+    _cleanup_(rope_builder_freep) RopeBuilder *own = NULL;
+    _cleanup_(rope_release) Rope rope = ROPE_INIT;
+    if (to == from)
+        return 0;
+    if (rope_builder_new(run->writer, &own) < 0)
+        return error_oom(e);
+    TRY(rope_builder_literal(own, toc->data + from, to - from, e));
+    TRY(rope_builder_finish(own, &rope, e));
+    return rope_builder_rope(b, &rope, e);
+}
+
+/* The TOC in stretches of their own: the time, which is always new; the entries with data, whose
+ * offsets change with the tables' lengths; and what stands around those and mostly stays. */
 static int write_toc(const SourceRun *run, const Selection *s, const Buf *toc, RopeBuilder *b,
                      Error *e)
 {
-    _cleanup_(stream_freep) Stream *stream = NULL;
-    _cleanup_(rope_release) Rope rest = ROPE_INIT;
-    size_t head = archive_head_size(&s->archive);
+    size_t head = archive_head_size(&s->archive), from, to;
     RopeEntry time = {.kind = ROPE_LITERAL, .length = head, .literal = toc->data};
+    if (find_data_entries(s, toc->len, &from, &to) < 0)
+        return error_oom(e);
     TRY(rope_builder_part(b, &time, 0, e));
-    TRY(stream_new(run->writer, (CutRule){.kind = CUT_ROWS}, &stream, e));
-    TRY(source_follow(run, stream, "database.dump", e));
-    TRY(stream_write(stream, toc->data + head, toc->len - head, e));
-    TRY(stream_finish(stream, &rest, NULL, e));
-    return rope_builder_rope(b, &rest, e);
+    TRY(write_stretch(run, toc, head, from, b, e));
+    TRY(write_stretch(run, toc, from, to, b, e));
+    return write_stretch(run, toc, to, toc->len, b, e);
 }
 
 int archive_file_write(const SourceRun *run, const Archive *toc, const Rope *const *data,

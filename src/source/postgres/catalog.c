@@ -29,7 +29,8 @@ int catalog_database(Conn *c, DatabaseInfo *ret_info, Error *e)
     TRY(conn_query(c,
                    "SELECT current_setting('server_version'), pg_encoding_to_char(encoding),"
                    " datcollate, pg_database_size(oid),"
-                   " has_table_privilege('pg_catalog.pg_authid', 'SELECT'), pg_is_in_recovery()"
+                   " has_table_privilege('pg_catalog.pg_authid', 'SELECT'), pg_is_in_recovery(),"
+                   " pg_relation_size('pg_catalog.pg_largeobject')"
                    " FROM pg_database WHERE datname = current_database()",
                    0, NULL, &res, e));
     if (PQntuples(res) != 1)
@@ -50,6 +51,7 @@ int catalog_database(Conn *c, DatabaseInfo *ret_info, Error *e)
         .collation = strdup(PQgetvalue(res, 0, 2)),
         .lsn = r == 0 && !PQgetisnull(lsn, 0, 0) ? strdup(PQgetvalue(lsn, 0, 0)) : NULL,
         .size = strtoull(PQgetvalue(res, 0, 3), NULL, 10),
+        .blob_size = strtoull(PQgetvalue(res, 0, 6), NULL, 10),
         .may_read_passwords = *PQgetvalue(res, 0, 4) == 't',
     };
     if (!d.server_version || !d.encoding || !d.collation)
@@ -189,23 +191,22 @@ int catalog_table_facts(Conn *c, const Archive *a, bool locked, TableFactsList *
 {
     _cleanup_free_ char *oids = data_oids(a), *sql = NULL;
     /* Asking for the real size takes a lock, which might have to be waited for. */
-    static const char real[] = "pg_relation_size(c.oid)",
-                      real_toast[] = "pg_relation_size(t.oid)",
+    static const char real[] = "pg_relation_size(c.oid)", real_toast[] = "pg_relation_size(t.oid)",
                       known[] = "c.relpages::int8 * current_setting('block_size')::int8",
                       known_toast[] = "t.relpages::int8 * current_setting('block_size')::int8";
     if (!oids ||
-        asprintf(&sql,
-                 "SELECT c.oid, %s + coalesce(%s, 0), x.condition,"
-                 " CASE WHEN c.relkind = 'r' AND a.amname = 'heap' AND coalesce(x.condition, '') = ''"
-                 "  AND current_setting('server_version_num')::int >= 140000"
-                 "  THEN %s / current_setting('block_size')::int8 ELSE 0 END"
-                 " FROM unnest($1::pg_catalog.oid[]) o JOIN pg_class c ON c.oid = o"
-                 " LEFT JOIN pg_am a ON a.oid = c.relam"
-                 " LEFT JOIN pg_class t ON t.oid = c.reltoastrelid"
-                 " LEFT JOIN (SELECT unnest(extconfig) AS oid, unnest(extcondition) AS condition"
-                 "  FROM pg_extension) x ON x.oid = c.oid ORDER BY c.oid",
-                 locked ? real : known, locked ? real_toast : known_toast,
-                 locked ? real : known) < 0)
+        asprintf(
+            &sql,
+            "SELECT c.oid, %s + coalesce(%s, 0), x.condition,"
+            " CASE WHEN c.relkind = 'r' AND a.amname = 'heap' AND coalesce(x.condition, '') = ''"
+            "  AND current_setting('server_version_num')::int >= 140000"
+            "  THEN %s / current_setting('block_size')::int8 ELSE 0 END"
+            " FROM unnest($1::pg_catalog.oid[]) o JOIN pg_class c ON c.oid = o"
+            " LEFT JOIN pg_am a ON a.oid = c.relam"
+            " LEFT JOIN pg_class t ON t.oid = c.reltoastrelid"
+            " LEFT JOIN (SELECT unnest(extconfig) AS oid, unnest(extcondition) AS condition"
+            "  FROM pg_extension) x ON x.oid = c.oid ORDER BY c.oid",
+            locked ? real : known, locked ? real_toast : known_toast, locked ? real : known) < 0)
         return error_oom(e);
     _cleanup_(result_clear) PGresult *res = NULL;
     TRY(conn_query(c, sql, 1, (const char *[]){oids}, &res, e));

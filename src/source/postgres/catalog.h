@@ -14,9 +14,9 @@ typedef struct DatabaseInfo {
     char *server_version; /* "15.20 (Debian ...)" */
     char *encoding;
     char *collation;
-    char *lsn; /* WAL position of the snapshot, or NULL where it can't be had */
-    uint64_t size;
-    bool may_read_passwords; /* pg_authid is readable */
+    char *lsn;                /* WAL position of the snapshot, or NULL where it can't be had */
+    uint64_t size, blob_size; /* bytes on disk, of all and of large objects */
+    bool may_read_passwords;  /* pg_authid is readable */
 } DatabaseInfo;
 void database_info_release(DatabaseInfo *d);
 int catalog_database(Conn *c, DatabaseInfo *ret_info, Error *e);

@@ -177,6 +177,25 @@ static int pin_settings(Conn *c, Error *e)
     return learn_child_options(c, e);
 }
 
+int conn_check_settings(Conn *c, Error *e)
+{
+    _cleanup_(result_clear) PGresult *res = NULL;
+    TRY(conn_query(c,
+                   "SELECT count(*) FROM pg_catalog.pg_settings JOIN (VALUES"
+                   " ('row_security', 'off'), ('search_path', ''), ('TimeZone', 'UTC'),"
+                   " ('bytea_output', 'hex'), ('extra_float_digits', '3'),"
+                   " ('IntervalStyle', 'postgres'), ('statement_timeout', '0'),"
+                   " ('idle_in_transaction_session_timeout', '0')) w(name, wanted) USING (name)"
+                   " WHERE setting <> wanted AND NOT (name = 'search_path' AND setting = '\"\"')",
+                   0, NULL, &res, e));
+    if (strcmp(PQgetvalue(res, 0, 0), "0") == 0)
+        return 0;
+    error_set(e, EOPNOTSUPP, "%s: settings of the session are lost between transactions", c->where);
+    error_hint(e, "a pooler that hands out server sessions by the transaction stands in between: "
+                  "connect to the server itself, or to a pooler in session mode");
+    return -EOPNOTSUPP;
+}
+
 static int open_once(const ConnInfo *ci, bool *ret_may_pass, Conn **ret_conn, Error *e)
 {
     const char *keys[MAX_OPTIONS], *values[MAX_OPTIONS];
@@ -200,22 +219,22 @@ static int open_once(const ConnInfo *ci, bool *ret_may_pass, Conn **ret_conn, Er
     return 0;
 }
 
-static bool cancelled(const ConnOptions *o)
+static bool cancelled(const atomic_bool *cancel)
 {
-    return o->cancel && atomic_load(o->cancel);
+    return cancel && atomic_load(cancel);
 }
 
-static void back_off(const ConnOptions *o, int attempt)
+void conn_back_off(const atomic_bool *cancel, int attempt)
 {
     int ms = 500 << (attempt < 5 ? attempt : 5);
-    for (; ms > 0 && !cancelled(o); ms -= 100)
+    for (; ms > 0 && !cancelled(cancel); ms -= 100)
         nanosleep(&(struct timespec){.tv_nsec = 100 * 1000 * 1000}, NULL);
 }
 
 int conn_open(const ConnInfo *ci, const ConnOptions *o, Conn **ret_conn, Error *e)
 {
     for (int attempt = 0;; attempt++) {
-        if (cancelled(o))
+        if (cancelled(o->cancel))
             return error_set(e, EINTR, "interrupted");
         Error why = ERROR_INIT;
         bool may_pass = false;
@@ -231,7 +250,7 @@ int conn_open(const ConnInfo *ci, const ConnOptions *o, Conn **ret_conn, Error *
                                 o->retries) >= 0)
             o->note(o->ctx, text);
         error_release(&why);
-        back_off(o, attempt);
+        conn_back_off(o->cancel, attempt);
     }
 }
 

@@ -20,6 +20,11 @@ typedef struct ConnOptions {
 /* Connect and pin the settings. 0; -ECONNREFUSED (nobody answers), -EACCES (password, rights),
  * -ENOENT (no such database), -EINTR, or another negative errno; with a hint. */
 int conn_open(const ConnInfo *ci, const ConnOptions *o, Conn **ret_conn, Error *e);
+
+/* Sleep before attempt number `attempt` + 2, the longer the more there were: from 0.5 to 16 s. Less
+ * when `cancel` (may be NULL) becomes true. */
+void conn_back_off(const atomic_bool *cancel, int attempt);
+
 void conn_close(Conn *c); /* NULL is allowed */
 static inline void conn_closep(Conn **c)
 {
@@ -32,6 +37,10 @@ int conn_major(const Conn *c); /* of the server, e.g. 15 */
 /* Settings that children need in their PGOPTIONS, because pg_dump doesn't set them itself and the
  * server's default differs; NULL when there are none. */
 const char *conn_child_options(const Conn *c);
+
+/* In a transaction: prove that the pinned settings are those of the session that works for it.
+ * -EOPNOTSUPP when a pooler handed the transaction to another one. */
+int conn_check_settings(Conn *c, Error *e);
 
 /* Run one or more commands. Errors as conn_error. */
 int conn_exec(Conn *c, const char *sql, Error *e);

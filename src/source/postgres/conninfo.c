@@ -185,10 +185,12 @@ int conninfo_check_pooler(const ConnInfo *ci, Error *e)
     while ((h = strsep(&hp, ","))) {
         char *next = strsep(&pp, ",");
         p = next ? next : p; /* one port may serve all hosts */
-        if (ends_with(h, ".pooler.supabase.com") && p && strcmp(p, "6543") == 0) {
+        bool is_session = ends_with(h, ".pooler.supabase.com");
+        if ((is_session || ends_with(h, ".supabase.co")) && p && strcmp(p, "6543") == 0) {
             error_set(e, EOPNOTSUPP, "%s:6543 is a transaction pooler, which can't hold a snapshot",
                       h);
-            error_hint(e, "use the session pooler: the same host with port 5432");
+            error_hint(e, "use the %s: the same host with port 5432",
+                       is_session ? "session pooler" : "server itself");
             return -EOPNOTSUPP;
         }
         const char *pooler = strstr(h, "-pooler.");

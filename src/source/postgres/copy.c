@@ -21,8 +21,8 @@ typedef struct Work {
     const atomic_bool *cancel;
     atomic_bool stop; /* somebody failed */
     pthread_mutex_t lock;
-    size_t *order; /* tables with data, largest first */
-    bool *taken;   /* of these, the ones that a worker reads or has read alone */
+    size_t *order;  /* tables with data, largest first */
+    bool *taken;    /* of these, the ones that a worker reads or has read alone */
     Split **splits; /* of these, the ones that several read; made by the first of them */
     size_t n;
     int result; /* of the first failure */
@@ -216,6 +216,7 @@ static int join_snapshot(Work *w, Conn **ret_conn, Error *e)
     if (r < 0 || !buf_cstr(&sql))
         return error_oom(e);
     TRY(conn_exec(c, (const char *)sql.data, e));
+    TRY(conn_check_settings(c, e));
     *ret_conn = TAKE_PTR(c);
     return 0;
 }

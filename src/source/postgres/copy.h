@@ -19,7 +19,7 @@ typedef struct CopyOptions {
  * lost, -ESTALE when a table is no longer what the snapshot says, -EINTR when cancelled. */
 int copy_tables(const CopyOptions *o, Snapshot *s, Model *m, Error *e);
 
-/* The same from the archive stream that `s->reader` stands in, to its end; with large objects, which
- * become the `blobs` (zeroed, one for each part) of the script's parts BLOBS. */
+/* The same from the archive stream that `s->reader` stands in, to its end; with large objects,
+ * which become the `blobs` (zeroed, one for each part) of the script's parts BLOBS. */
 int copy_from_dump(const CopyOptions *o, Snapshot *s, Model *m, const Script *script,
                    BlobData *blobs, Error *e);

@@ -141,7 +141,7 @@ static int add_table_schema(Layout *l, DirBuilder *dir, size_t table, Error *e)
     _cleanup_(composer_freep) Composer *c = NULL;
     if (l->in->model->tables[table].def == MODEL_NONE) {
         _cleanup_(buf_release) Buf text = BUF_INIT;
-        if (table_extension_text(l->in->model, table, &text) < 0)
+        if (table_extension_text(&l->in->model->tables[table], &text) < 0)
             return error_oom(e);
         return add_text_file(l, dir, "schema.sql", MODE_FILE, &text, e);
     }

@@ -13,6 +13,7 @@ void model_release(Model *m)
         return;
     for (size_t i = 0; i < m->n_tables; i++) {
         free(m->tables[i].copy_sql);
+        free(m->tables[i].extension);
         free(m->tables[i].range_sql);
         buf_release(&m->tables[i].data_text);
         rope_release(&m->tables[i].rows_rope);
@@ -53,7 +54,8 @@ static const char *skip_identifier(const char *p)
 }
 
 /* The statement is "COPY <schema>.<table> (<columns>) FROM stdin;\n"; the table may be the root of
- * the partition whose rows these are, and the columns may be missing altogether: `*ret_len` is 0. */
+ * the partition whose rows these are, and the columns may be missing altogether: `*ret_len` is 0.
+ */
 static int find_columns(const TocEntry *t, const char **ret_columns, size_t *ret_len, Error *e)
 {
     static const char begin[] = "COPY ", end[] = " FROM stdin;\n";

@@ -19,6 +19,7 @@ typedef struct ModelTable {
     size_t def;     /* TOC index of TABLE or FOREIGN TABLE; MODEL_NONE for an extension's table */
     size_t data;    /* TOC index of TABLE DATA, or MODEL_NONE */
     uint64_t size;  /* bytes on disk, roughly */
+    char *extension; /* that makes a table without a definition; owned; NULL: not known */
     char *copy_sql; /* reads the rows; owned; NULL without data */
     uint64_t blocks;
     char *range_sql; /* "SELECT ..." to which a WHERE can be added; owned; NULL where a range of

@@ -9,6 +9,7 @@
 #include "source/postgres/catalog.h"
 #include "source/postgres/conn.h"
 #include "source/postgres/copy.h"
+#include "source/postgres/extensions.h"
 #include "source/postgres/layout.h"
 #include "source/postgres/rights.h"
 #include "source/postgres/roles.h"
@@ -19,9 +20,9 @@
 #include "source/source.h"
 #include "util/cleanup.h"
 
-#define DEFAULT_LOCK_WAIT 60.0 /* seconds */
+#define DEFAULT_LOCK_WAIT 60.0        /* seconds */
 #define PIECE_SIZE        (16u << 20) /* bytes on disk; tables of 16 such pieces are divided */
-#define MAX_RESTARTS      5    /* dumps begun anew because a table changed under the first steps */
+#define MAX_RESTARTS      5 /* dumps begun anew because a table changed under the first steps */
 
 typedef struct PostgresSource {
     Source base;
@@ -55,6 +56,18 @@ static int sanitize(int r, Error *e)
     return r;
 }
 
+static int connect_source(PostgresSource *s, Error *e)
+{
+    const SourceOptions *o = s->base.options;
+    const ConnOptions co = {
+        .retries = o->retries, .cancel = o->cancel, .note = o->note, .ctx = o->ctx};
+    conn_close(s->coordinator);
+    s->coordinator = NULL;
+    conninfo_release(&s->pinned);
+    TRY(conn_open(&s->given, &co, &s->coordinator, e));
+    return conninfo_pin(&s->given, conn_pg(s->coordinator), &s->pinned, e);
+}
+
 /* What is to be read, and whether the role may. */
 static int find_scope(PostgresSource *s, Error *e)
 {
@@ -76,11 +89,7 @@ static int open_source(Source *base, Error *e)
         error_hint(e, "use a client key without a password, readable by its owner only");
         return -EOPNOTSUPP;
     }
-    TRY(conn_open(
-        &s->given,
-        &(ConnOptions){.retries = o->retries, .cancel = o->cancel, .note = o->note, .ctx = o->ctx},
-        &s->coordinator, e));
-    TRY(conninfo_pin(&s->given, conn_pg(s->coordinator), &s->pinned, e));
+    TRY(connect_source(s, e));
     TRY(pg_tools_find(o->pg_bindir, NULL, conn_major(s->coordinator), &s->tools, e));
     TRY(find_scope(s, e));
     char *name = strdup(s->pinned.dbname);
@@ -111,6 +120,7 @@ typedef struct Run {
     Buf roles;
     BlobData *blobs; /* one for each part of the script */
     uint64_t archive_bytes;
+    bool reading; /* data was read: no second attempt */
 } Run;
 
 static void run_release(Run *r)
@@ -158,7 +168,8 @@ static int read_catalogues(Run *r, Error *e)
     TRY(catalog_belongs(c, &r->belongs, e));
     TRY(catalog_references(c, &r->references, e));
     TRY(catalog_table_facts(c, &r->snapshot.toc, !r->snapshot.reader, &r->facts, e));
-    return model_build(&r->snapshot.toc, &r->belongs, &r->facts, &r->model, e);
+    TRY(model_build(&r->snapshot.toc, &r->belongs, &r->facts, &r->model, e));
+    return extensions_of_tables(c, &r->model, e);
 }
 
 /* Tests, which have no large tables, set it by a variable. */
@@ -167,6 +178,20 @@ static uint64_t piece_size(void)
     const char *text = getenv("BAKFS_TEST_PIECE_SIZE");
     uint64_t size = text ? strtoull(text, NULL, 10) : 0;
     return size > 0 ? size : PIECE_SIZE;
+}
+
+/* The measure of progress: what the server has on disk of all that is to be read. */
+static void measure(Run *r)
+{
+    bool has_blobs = false;
+    for (size_t i = 0; i < r->script.n; i++)
+        has_blobs |= toc_is(r->script.parts[i].entry, "BLOBS");
+    if (!has_blobs)
+        r->info.blob_size = 0;
+    r->shared.total = r->info.blob_size;
+    for (size_t i = 0; i < r->model.n_tables; i++)
+        if (r->model.tables[i].data != MODEL_NONE)
+            r->shared.total += r->model.tables[i].size;
 }
 
 static int read_rows(Run *r, Error *e)
@@ -190,6 +215,7 @@ static int read_blobs(Run *r, Error *e)
         if (toc_is(r->script.parts[i].entry, "BLOBS"))
             TRY(blobs_read(r->source->coordinator, &r->snapshot.toc, &r->script.parts[i],
                            &r->shared, &r->blobs[i], e));
+    sink_shared_done(&r->shared, r->info.blob_size);
     return 0;
 }
 
@@ -207,10 +233,12 @@ static int gather(Run *r, Error *e)
     r->blobs = calloc(r->script.n + 1, sizeof(*r->blobs));
     if (!r->blobs)
         return error_oom(e);
+    measure(r);
+    r->reading = true;
     TRY(read_rows(r, e));
     TRY(read_blobs(r, e));
-    TRY(roles_read(&s->tools, &s->pinned, s->coordinator, r->info.may_read_passwords,
-                   o->no_acl, r->run->secret, o->cancel, &r->roles, e));
+    TRY(roles_read(&s->tools, &s->pinned, s->coordinator, r->info.may_read_passwords, o->no_acl,
+                   r->run->secret, o->cancel, &r->roles, e));
     if (!r->info.may_read_passwords && o->note)
         o->note(o->ctx, "roles.sql holds no passwords: the role may not read them");
     return 0;
@@ -262,15 +290,19 @@ static int describe(const Run *r, json_t *schemas, SourceResult *result, Error *
     return list_left_out(r, result) < 0 ? error_oom(e) : 0;
 }
 
-/* One attempt. -ESTALE when another session changed a table under the first steps of it. */
-static int read_once(Source *base, const SourceRun *run, SourceResult *ret_result, Error *e)
+/* One attempt. -ESTALE when another session changed a table under the first steps of it.
+ * `ret_reading`: data was read. */
+static int read_once(Source *base, const SourceRun *run, bool *ret_reading,
+                     SourceResult *ret_result, Error *e)
 {
     _cleanup_(run_release) Run r = {.source = (PostgresSource *)base,
                                     .run = run,
                                     .shared = {.run = run, .options = base->options}};
     SourceResult result = {0};
     json_t *schemas = NULL;
-    TRY(gather(&r, e));
+    int err = gather(&r, e);
+    *ret_reading = r.reading;
+    TRY(err);
     LayoutInput in = {.run = run,
                       .script = &r.script,
                       .model = &r.model,
@@ -279,7 +311,7 @@ static int read_once(Source *base, const SourceRun *run, SourceResult *ret_resul
                       .blobs = r.blobs};
     TRY(layout_write(&in, &result, &schemas, &r.archive_bytes, e));
     add_sums(&r, &result);
-    int err = describe(&r, schemas, &result, e);
+    err = describe(&r, schemas, &result, e);
     if (err == 0)
         err = snapshot_check(&r.snapshot, e);
     if (err < 0) {
@@ -290,18 +322,27 @@ static int read_once(Source *base, const SourceRun *run, SourceResult *ret_resul
     return 0;
 }
 
+/* What fails for a reason that may pass is begun again, unless data was read. */
 static int read_source(Source *base, const SourceRun *run, SourceResult *ret_result, Error *e)
 {
+    PostgresSource *s = (PostgresSource *)base;
     const SourceOptions *o = base->options;
-    for (int attempt = 0;; attempt++) {
+    for (int restarts = 0, losses = 0;;) {
         Error why = ERROR_INIT;
-        int r = read_once(base, run, ret_result, &why);
-        if (r != -ESTALE || attempt >= MAX_RESTARTS)
+        bool reading = false;
+        int r = read_once(base, run, &reading, ret_result, &why);
+        bool is_lost = r == -ECONNRESET && !reading;
+        if (r >= 0 ||
+            !((r == -ESTALE && restarts++ < MAX_RESTARTS) || (is_lost && losses++ < o->retries)))
             return r < 0 ? error_move(e, &why) : 0;
         _cleanup_free_ char *text = NULL;
         if (o->note && asprintf(&text, "%s; beginning again", why.message) >= 0)
             o->note(o->ctx, text);
         error_release(&why);
+        if (is_lost) {
+            conn_back_off(o->cancel, losses - 1);
+            TRY(connect_source(s, e));
+        }
     }
 }
 

@@ -37,26 +37,32 @@ void unreadable_list_release(UnreadableList *l)
  * void, and a table brings the sequences it owns. */
 static const char relations_sql[] =
     "WITH rel AS MATERIALIZED (SELECT c.oid, c.relname, c.relkind, n.nspname, n.oid AS nsp,"
-    "  NOT " MATCHES("$3", "$4")
-    "  AND CASE WHEN cardinality($2::text[]) > 0 THEN " MATCHES("$1", "$2")
-    "   ELSE (cardinality($7::text[]) = 0 OR n.nspname ~ ANY($7::text[]))"
-    "    AND NOT n.nspname ~ ANY($8::text[]) END AS wanted, "
-    MATCHES("$5", "$6") " AS no_data"
-    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'"
-    " AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
-    " AND NOT " IS_EXTENSION_MEMBER "),"
-    " owned AS MATERIALIZED (SELECT d.objid FROM pg_depend d JOIN rel t ON t.oid = d.refobjid"
-    "  WHERE d.classid = 'pg_class'::regclass AND d.refclassid = d.classid"
-    "  AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0 AND t.relkind <> 'S' AND t.wanted)"
-    " SELECT nspname, relname, relkind = 'S', why, NOT has_schema_privilege(nsp, 'USAGE')"
-    " FROM rel CROSS JOIN LATERAL (SELECT CASE"
-    "  WHEN relkind = 'S' AND no_data THEN NULL"
-    "  WHEN NOT has_schema_privilege(nsp, 'USAGE') THEN 'no USAGE on the schema'"
-    "  WHEN NOT has_table_privilege(oid, 'SELECT') THEN 'no SELECT'"
-    "  WHEN NOT no_data AND row_security_active(oid) THEN 'row security hides rows' END) w(why)"
-    " WHERE why IS NOT NULL AND (wanted OR oid IN (SELECT objid FROM owned))"
-    " ORDER BY relkind = 'S', 1, 2";
+    "  NOT " MATCHES("$3", "$4") "  AND CASE WHEN cardinality($2::text[]) > 0 THEN " MATCHES(
+        "$1",
+        "$2") "   ELSE (cardinality($7::text[]) = 0 OR n.nspname ~ ANY($7::text[]))"
+              "    AND NOT n.nspname ~ ANY($8::text[]) END AS wanted, " MATCHES(
+                  "$5",
+                  "$6") " AS no_data"
+                        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                        " WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'"
+                        " AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+                        " AND NOT " IS_EXTENSION_MEMBER "),"
+                        " owned AS MATERIALIZED (SELECT d.objid FROM pg_depend d JOIN rel t ON "
+                        "t.oid = d.refobjid"
+                        "  WHERE d.classid = 'pg_class'::regclass AND d.refclassid = d.classid"
+                        "  AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0 AND t.relkind <> 'S' "
+                        "AND t.wanted)"
+                        " SELECT nspname, relname, relkind = 'S', why, NOT "
+                        "has_schema_privilege(nsp, 'USAGE')"
+                        " FROM rel CROSS JOIN LATERAL (SELECT CASE"
+                        "  WHEN relkind = 'S' AND no_data THEN NULL"
+                        "  WHEN NOT has_schema_privilege(nsp, 'USAGE') THEN 'no USAGE on the "
+                        "schema'"
+                        "  WHEN NOT has_table_privilege(oid, 'SELECT') THEN 'no SELECT'"
+                        "  WHEN NOT no_data AND row_security_active(oid) THEN 'row security hides "
+                        "rows' END) w(why)"
+                        " WHERE why IS NOT NULL AND (wanted OR oid IN (SELECT objid FROM owned))"
+                        " ORDER BY relkind = 'S', 1, 2";
 
 /* has_largeobject_privilege() came with PostgreSQL 18. */
 static const char blobs_sql_18[] = "SELECT oid FROM pg_largeobject_metadata"
@@ -273,8 +279,7 @@ int rights_drop_blobs(const UnreadableList *l, Archive *toc)
 {
     size_t n_ids = 0, kept = 0, left = 0;
     _cleanup_free_ int32_t *ids = calloc(toc->n + 1, sizeof(*ids));
-    _cleanup_(archive_release) Archive dropped = {.entries =
-                                                      calloc(toc->n + 1, sizeof(TocEntry))};
+    _cleanup_(archive_release) Archive dropped = {.entries = calloc(toc->n + 1, sizeof(TocEntry))};
     if (!ids || !dropped.entries)
         return -ENOMEM;
     for (size_t i = 0; i < toc->n; i++) {

@@ -10,4 +10,5 @@
 /* The script, with a stable \restrict key. Without `passwords` it is made without them and says so
  * in its first lines. `no_acl`: without privileges on tablespaces and settings. */
 int roles_read(const PgTools *tools, const ConnInfo *pinned, Conn *coordinator, bool passwords,
-               bool no_acl, const uint8_t secret[32], const atomic_bool *cancel, Buf *out, Error *e);
+               bool no_acl, const uint8_t secret[32], const atomic_bool *cancel, Buf *out,
+               Error *e);

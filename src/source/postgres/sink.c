@@ -18,6 +18,7 @@ struct Sink {
     ModelTable *table;
     char *name; /* schema.table, for progress */
     uint64_t newlines, bytes, unreported;
+    uint64_t credited; /* of the table's size, as done */
     size_t fill;
     uint8_t batch[BATCH_SIZE];
 };
@@ -46,7 +47,7 @@ void sink_free(Sink *s)
 int sink_begin(Sink *s, ModelTable *t, Error *e)
 {
     s->table = t;
-    s->newlines = s->bytes = 0;
+    s->newlines = s->bytes = s->credited = 0;
     s->fill = 0;
     free(s->name);
     s->name = NULL;
@@ -58,6 +59,25 @@ int sink_begin(Sink *s, ModelTable *t, Error *e)
     return stream_hash_extra(s->stream, t->data_text.data, t->data_at, e);
 }
 
+void sink_shared_done(SinkShared *s, uint64_t size)
+{
+    const SourceOptions *o = s->options;
+    uint64_t done = atomic_fetch_add(&s->done, size) + size;
+    if (o->share && s->total > 0)
+        o->share(o->ctx, done < s->total ? done : s->total, s->total);
+}
+
+/* How many bytes of text a byte on disk becomes is not known: a table that turns out longer than on
+ * disk stays at its size, a shorter one gets the rest at its end. */
+static void credit(Sink *s, bool ended)
+{
+    uint64_t size = s->table->size;
+    uint64_t now = ended || s->bytes > size ? size : s->bytes;
+    if (now > s->credited)
+        sink_shared_done(s->shared, now - s->credited);
+    s->credited = now;
+}
+
 static void report(Sink *s, uint64_t n)
 {
     const SourceOptions *o = s->shared->options;
@@ -66,6 +86,7 @@ static void report(Sink *s, uint64_t n)
         return;
     uint64_t all = atomic_fetch_add(&s->shared->bytes, s->unreported) + s->unreported;
     s->unreported = 0;
+    credit(s, n == 0);
     if (o->progress)
         o->progress(o->ctx, all, s->name);
 }

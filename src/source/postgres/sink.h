@@ -12,7 +12,12 @@ typedef struct SinkShared {
     const SourceRun *run;
     const SourceOptions *options;
     atomic_ullong bytes; /* read so far */
+    atomic_ullong done;  /* of `total`, in bytes on the server's disk: an estimate */
+    uint64_t total;      /* 0: not known */
 } SinkShared;
+
+/* So much more is done. */
+void sink_shared_done(SinkShared *s, uint64_t size);
 
 typedef struct Sink Sink;
 

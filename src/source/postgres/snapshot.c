@@ -181,6 +181,7 @@ static int begin(Snapshot *s, const SnapshotOptions *o, Error *e)
 {
     _cleanup_(result_clear) PGresult *res = NULL;
     TRY(conn_exec(s->coordinator, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", e));
+    TRY(conn_check_settings(s->coordinator, e));
     TRY(conn_query(s->coordinator, "SELECT pg_export_snapshot()", 0, NULL, &res, e));
     if (!(s->id = strdup(PQgetvalue(res, 0, 0))))
         return error_oom(e);

@@ -11,10 +11,10 @@
 
 typedef struct SnapshotOptions {
     const PgTools *tools;
-    const ConnInfo *pinned;    /* the server the coordinator is connected to */
-    double lock_wait;          /* seconds pg_dump waits for a table's lock */
-    bool from_dump;            /* data is to be read from pg_dump: keep it running */
-    const char *const *args;   /* more arguments for pg_dump: its scope */
+    const ConnInfo *pinned;  /* the server the coordinator is connected to */
+    double lock_wait;        /* seconds pg_dump waits for a table's lock */
+    bool from_dump;          /* data is to be read from pg_dump: keep it running */
+    const char *const *args; /* more arguments for pg_dump: its scope */
     size_t n_args;
     bool no_owner;             /* take the owners out of the TOC */
     const atomic_bool *cancel; /* may be NULL */

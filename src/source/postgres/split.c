@@ -21,8 +21,8 @@ static int write_sink(void *ctx, const void *data, size_t len, Error *e)
     return sink_write(ctx, data, len, e);
 }
 
-int split_new(SinkShared *shared, ModelTable *t, uint64_t piece_size, bool (*should_stop)(void *ctx),
-              void *ctx, Split **ret_split, Error *e)
+int split_new(SinkShared *shared, ModelTable *t, uint64_t piece_size,
+              bool (*should_stop)(void *ctx), void *ctx, Split **ret_split, Error *e)
 {
     Split *s = calloc(1, sizeof(*s));
     if (!s)

@@ -23,11 +23,12 @@ typedef struct Split {
 bool split_pays(const ModelTable *t, uint64_t piece_size);
 
 /* `should_stop` as for the joiner. */
-int split_new(SinkShared *shared, ModelTable *t, uint64_t piece_size, bool (*should_stop)(void *ctx),
-              void *ctx, Split **ret_split, Error *e);
+int split_new(SinkShared *shared, ModelTable *t, uint64_t piece_size,
+              bool (*should_stop)(void *ctx), void *ctx, Split **ret_split, Error *e);
 void split_free(Split *s); /* NULL is allowed */
 
-/* The COPY command of one piece. The last is open: the table may have grown since it was measured. */
+/* The COPY command of one piece. The last is open: the table may have grown since it was measured.
+ */
 int split_sql(const Split *s, size_t piece, Buf *out, Error *e);
 
 /* One connection's part in it. */

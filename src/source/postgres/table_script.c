@@ -201,25 +201,14 @@ int table_data_compose(const TableScripts *s, size_t table, bool places_only, Co
     return 0;
 }
 
-static const TocEntry *extension_of(const Archive *a, const TocEntry *t)
+int table_extension_text(const ModelTable *t, Buf *out)
 {
-    for (size_t d = 0; d < t->n_deps; d++)
-        for (size_t i = 0; i < a->n; i++)
-            if (a->entries[i].dump_id == t->deps[d] && toc_is(&a->entries[i], "EXTENSION"))
-                return &a->entries[i];
-    return NULL;
-}
-
-int table_extension_text(const Model *m, size_t table, Buf *out)
-{
-    const ModelTable *t = &m->tables[table];
-    const TocEntry *extension = extension_of(m->toc, &m->toc->entries[t->data]);
     TRY(buf_add_str(out, "-- Table "));
     TRY(add_table_name(out, t));
     TRY(buf_add_str(out, " is made by "));
-    TRY(buf_add_str(out, extension && extension->tag ? "CREATE EXTENSION " : "an extension"));
-    if (extension && extension->tag)
-        TRY(add_name(out, extension->tag));
+    TRY(buf_add_str(out, t->extension ? "CREATE EXTENSION " : "an extension"));
+    if (t->extension)
+        TRY(add_name(out, t->extension));
     return buf_add_str(out, ".\n-- This backup has those of its rows that the extension says are the"
                             " user's.\n");
 }

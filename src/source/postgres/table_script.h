@@ -36,4 +36,4 @@ int table_data_compose(const TableScripts *s, size_t table, bool places_only, Co
                        bool *ret_any);
 
 /* The text of schema.sql for a table that an extension makes: it says so. */
-int table_extension_text(const Model *m, size_t table, Buf *out);
+int table_extension_text(const ModelTable *t, Buf *out);

@@ -21,8 +21,9 @@ def sql(tables=1000, schemas=20):
                f"up integer{parent});")
         # Every tenth table is empty, every fiftieth has more than a few rows.
         rows = 0 if t % 10 == 9 else 2000 if t % 50 == 0 else 5
-        yield (f"INSERT INTO {table} (name, amount, up) SELECT md5((i * {t})::text), i, "
-               f"{'1' if t > 3 and t // 3 % 10 != 9 else 'NULL'} FROM generate_series(1, {rows}) i;")
+        up = "1" if parent and t // 3 % 10 != 9 else "NULL"
+        yield (f"INSERT INTO {table} (name, amount, up) SELECT md5((i * {t})::text), i, {up} "
+               f"FROM generate_series(1, {rows}) i;")
         yield f"CREATE INDEX ON {table} (name);"
         if t % 5 == 0:
             yield f"COMMENT ON TABLE {table} IS 'table {t}';"

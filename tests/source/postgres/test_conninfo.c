@@ -118,6 +118,41 @@ static void test_child_env(void **state)
     unsetenv("PGAPPNAME");
 }
 
+/* Encryption and addresses are libpq's business: all that concerns them reaches the children. */
+static void test_child_env_of_hosted_services(void **state)
+{
+    static const struct {
+        const char *name, *value;
+    } expected[] = {
+        {"PGHOST", "db.example.com,10.0.0.7"},
+        {"PGHOSTADDR", "2001:db8::1,10.0.0.7"},
+        {"PGSSLMODE", "verify-full"},
+        {"PGSSLROOTCERT", "/etc/ca.pem"},
+        {"PGSSLCERT", "/etc/client.pem"},
+        {"PGSSLKEY", "/etc/client.key"},
+        {"PGSSLMINPROTOCOLVERSION", "TLSv1.3"},
+        {"PGGSSENCMODE", "disable"},
+        {"PGCHANNELBINDING", "require"},
+        {"PGTARGETSESSIONATTRS", "read-write"},
+        {"PGCONNECT_TIMEOUT", "7"},
+    };
+    _cleanup_(conninfo_release) ConnInfo ci = {0};
+    Error e = ERROR_INIT;
+    char **env = NULL;
+    assert_int_equal(
+        conninfo_parse("host=db.example.com,10.0.0.7 hostaddr=2001:db8::1,10.0.0.7 user=u"
+                       " sslmode=verify-full sslrootcert=/etc/ca.pem sslcert=/etc/client.pem"
+                       " sslkey=/etc/client.key ssl_min_protocol_version=TLSv1.3"
+                       " gssencmode=disable channel_binding=require"
+                       " target_session_attrs=read-write connect_timeout=7",
+                       &ci, &e),
+        0);
+    assert_int_equal(conninfo_env(&ci, NULL, &env, &e), 0);
+    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
+        assert_string_equal(lookup(env, expected[i].name), expected[i].value);
+    conninfo_env_free(env);
+}
+
 static void test_poolers(void **state)
 {
     static const struct {
@@ -125,6 +160,8 @@ static void test_poolers(void **state)
     } cases[] = {
         {"postgresql://u@aws-0-eu.pooler.supabase.com:6543/x", "port 5432"},
         {"postgresql://u@aws-0-eu.pooler.supabase.com:5432/x", NULL},
+        {"postgresql://u@db.abcdefgh.supabase.co:6543/x", "port 5432"},
+        {"postgresql://u@db.abcdefgh.supabase.co/x", NULL},
         {"postgresql://u@ep-a-1-pooler.eu.aws.neon.tech/x", "ep-a-1.eu.aws.neon.tech"},
         {"postgresql://u@ep-a-1.eu.aws.neon.tech/x", NULL},
         {"postgresql://u@db.example.com:6543/x", NULL},
@@ -145,8 +182,11 @@ static void test_poolers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_masked),      cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_environment), cmocka_unit_test(test_child_env),
+        cmocka_unit_test(test_masked),
+        cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_child_env),
+        cmocka_unit_test(test_child_env_of_hosted_services),
         cmocka_unit_test(test_poolers),
     };
     return cmocka_run_group_tests(tests, clear_env, NULL);

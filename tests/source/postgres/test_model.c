@@ -46,6 +46,28 @@ static void test_copy_sql(void **state)
     }
 }
 
+static void test_range_sql(void **state)
+{
+    static const struct {
+        const char *stmt, *sql; /* NULL: no columns */
+    } cases[] = {
+        {"COPY public.t (a, b) FROM stdin;\n", "SELECT a, b FROM ONLY \"s\".\"t \"\"x\""},
+        {"COPY public.t (\"q) FROM stdin;\n\") FROM stdin;\n",
+         "SELECT \"q) FROM stdin;\n\" FROM ONLY \"s\".\"t \"\"x\""},
+        {"COPY public.t  FROM stdin;\n", NULL},
+        {"COPY public.t () FROM stdin;\n", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        TocEntry t = {.tag = "t \"x", .namespace = "s", .copy_stmt = (char *)cases[i].stmt};
+        _cleanup_free_ char *sql = NULL;
+        assert_int_equal(model_range_sql(&t, &sql, NULL), 0);
+        if (cases[i].sql)
+            assert_string_equal(sql, cases[i].sql);
+        else
+            assert_null(sql);
+    }
+}
+
 enum { PG_CLASS = 1259, PG_CONSTRAINT = 2606 };
 
 static TocEntry entries[] = {
@@ -160,6 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_copy_sql),
+        cmocka_unit_test(test_range_sql),
         cmocka_unit_test(test_build),
         cmocka_unit_test(test_is_schema),
     };
