@@ -27,7 +27,7 @@ static void test_names(void **state)
     assert_false(numbered_name_parse(bad, &number, &sha256));
 
     /* Beyond what a backup can have: counting on from there would leave the ten digits. */
-    memcpy(bad, good, sizeof(bad));
+    strcpy(bad, good);
     memcpy(bad, "0268435455", 10);
     assert_true(numbered_name_parse(bad, &number, &sha256));
     memcpy(bad, "0268435456", 10);
