@@ -23,9 +23,9 @@ typedef struct Arguments {
     "Options for -o, separated by commas:\n"                                                       \
     "  collection=NS/NAME        what the root shows (default: the store's collection)\n"          \
     "  cache_size=SIZE           memory for decompressed chunks (default 256M)\n"                  \
-    "  threads=N                 threads that read ahead (default: one a processor; 0: none)\n"     \
-    "  readahead_kb=N            how far the kernel reads ahead (root only; default 1024)\n"        \
-    "  xattr                     show user.bakfs.* attributes\n"                                    \
+    "  threads=N                 threads that read ahead (default: one a processor; 0: none)\n"    \
+    "  readahead_kb=N            how far the kernel reads ahead (root only; default 1024)\n"       \
+    "  xattr                     show user.bakfs.* attributes\n"                                   \
     "  allow_other               let other users in\n"                                             \
     "and those of mount(8), such as noexec and x-systemd.automount.\n"                             \
     "\n"                                                                                           \

@@ -19,17 +19,21 @@ def read_all(bench, path):
 
 
 @contextlib.contextmanager
-def squashed(bench, source, *options):
-    """`source` as a squashfs image (zstd, 128 KiB blocks), mounted by squashfuse_ll."""
-    image = bench.path("image.squashfs")
-    point = bench.path("squashfs")
-    bench.time(shell("mksquashfs", source, image, "-quiet", "-no-progress", "-comp", "zstd", "-b",
-                     "128K", *options))
+def squash_image(bench, source):
+    """`source` as a squashfs image (zstd, 128 KiB blocks), for the block."""
+    image = bench.path(f"{source.name}.squashfs")
+    bench.time(shell("mksquashfs", source, image, "-quiet", "-no-progress", "-comp", "zstd",
+                     "-Xcompression-level", 3, "-b", "128K"))
     try:
-        with peers.mounted(bench, ("squashfuse_ll", "-f", image, point), point):
-            yield point
+        yield image
     finally:
         image.unlink()
+
+
+def squash_mounted(bench, image):
+    """`image` mounted by squashfuse_ll, for the block; yields the mount point."""
+    point = bench.path("squashfs")
+    return peers.mounted(bench, ("squashfuse_ll", "-f", image, point), point)
 
 
 def fresh_mount_reads(bench, store, name, again):
@@ -41,21 +45,28 @@ def fresh_mount_reads(bench, store, name, again):
         return read_all(bench, path) if again else first
 
 
-def sequential(bench, part, store, goal, extra):
-    """Reads of the shop's rows: the first ones through a fresh mount, second ones, and peers'.
-    `extra`: names of more sides to functions."""
-    need("zstd")
-    repeat = bench.options.repeat
+@contextlib.contextmanager
+def plain_rows(bench, store):
+    """The shop's rows as a plain file, for the block."""
     plain = bench.path("data.sql")
-    packed = bench.path("data.sql.zst")
     with bench.mounted(store) as point:
         bench.time(shell("cp", point.latest() / TABLE, plain))
+    yield plain
+    plain.unlink()
+
+
+def sequential(bench, part, store, goal, plain, more):
+    """Reads of the shop's rows: the first ones through a fresh mount, second ones, and peers'.
+    `plain`: the rows as a file; `more`: names of more sides to functions."""
+    need("zstd")
+    repeat = bench.options.repeat
+    packed = bench.path("data.sql.zst")
     bench.time(shell("zstd", "-3", "-q", plain, "-o", packed))
     size = plain.stat().st_size / MB
     sides = {"zstd -dc": lambda: bench.time(shell("zstd", "-dcq", packed) + " >/dev/null"),
              "bakfs, first": lambda: fresh_mount_reads(bench, store, TABLE, False),
              "bakfs, second": lambda: fresh_mount_reads(bench, store, TABLE, True),
-             "cat": lambda: read_all(bench, plain), **extra(plain)}
+             "cat": lambda: read_all(bench, plain), **more}
     runs = bench.compare(repeat, sides)
     speed = {name: size / r.median() for name, r in runs.items()}
     bench.add(part, f"first read, {size:.0f} MB", speed["bakfs, first"], "MB/s", goal,
@@ -67,7 +78,6 @@ def sequential(bench, part, store, goal, extra):
         if name not in ("zstd -dc", "cat", "bakfs, first", "bakfs, second"):
             bench.add(part, f"first read against {name}", speed["bakfs, first"], "MB/s", 1.0,
                       speed[name], name, higher=True, n=repeat)
-    plain.unlink()
     packed.unlink()
 
 
@@ -81,27 +91,28 @@ def mount_read(bench):
         with peers.mounted(bench, peer.mount_words(point), point):
             return read_all(bench, peer.file_in(point))
 
-    def squash_read(plain):
-        with squashed(bench, plain) as point:
-            return read_all(bench, point / plain.name)
+    def squash_read(image, name):
+        with squash_mounted(bench, image) as point:
+            return read_all(bench, point / name)
 
-    def extra(plain):
-        sides = {}
-        if shutil.which("squashfuse_ll") and "squashfuse_ll" in bench.options.peers:
-            sides["squashfuse_ll"] = lambda: squash_read(plain)
+    more = {}
+    with contextlib.ExitStack() as stack:
+        plain = stack.enter_context(plain_rows(bench, chain.store))
+        if "squashfuse_ll" in bench.peer_names(["squashfuse_ll"]):
+            image = stack.enter_context(squash_image(bench, plain))
+            more["squashfuse_ll"] = lambda: squash_read(image, plain.name)
         for name in ("restic", "borg"):
             if name in chain.peers:
-                sides[f"{name} mount"] = lambda name=name: peer_read(chain.peers[name])
-        return sides
-
-    sequential(bench, "mount-read", chain.store, 0.8, extra)
+                more[f"{name} mount"] = lambda name=name: peer_read(chain.peers[name])
+        sequential(bench, "mount-read", chain.store, 0.8, plain, more)
 
 
 def mount_chain(bench):
     """The same at the end of the days: every chunk is a delta of a delta."""
     chain = bench.chain
     chain.play_to(bench.options.days)
-    sequential(bench, "mount-chain", chain.store, 0.5, lambda plain: {})
+    with plain_rows(bench, chain.store) as plain:
+        sequential(bench, "mount-chain", chain.store, 0.5, plain, {})
     with bench.mounted(chain.store) as point:
         read_all(bench, point.latest() / TABLE)
         bench.add("mount-chain", "driver's memory, its cache of 256 MiB included",
@@ -188,20 +199,21 @@ def mount_sqlite(bench):
         with bench.mounted(store) as point:
             return read(point.latest() / path.name)
 
-    def theirs(read):
-        with squashed(bench, path) as point:
+    def theirs(image, read):
+        with squash_mounted(bench, image) as point:
             return read(point / path.name)
 
-    for what, read in (("random reads of 8 KiB",
-                        lambda p: random_reads(p, count, bench.options.seed)),
-                       ("random look-ups by key",
-                        lambda p: random_queries(p, count, records, bench.options.seed))):
-        runs = bench.compare(min(bench.options.repeat, 5),
-                             {"squashfuse_ll": lambda read=read: theirs(read),
-                              "bakfs": lambda read=read: ours(read)})
-        bench.add("mount-sqlite", f"{count:,} {what}, cold", runs["bakfs"].median(), "s", 1.0,
-                  runs["squashfuse_ll"].median(), "squashfuse_ll", n=len(runs["bakfs"].runs),
-                  detail={name: r.summary() for name, r in runs.items()})
+    reads = {"random reads of 8 KiB": lambda p: random_reads(p, count, bench.options.seed),
+             "random look-ups by key": lambda p: random_queries(p, count, records,
+                                                                bench.options.seed)}
+    with squash_image(bench, path) as image:
+        for what, read in reads.items():
+            runs = bench.compare(bench.options.repeat,
+                                 {"squashfuse_ll": lambda read=read: theirs(image, read),
+                                  "bakfs": lambda read=read: ours(read)})
+            bench.add("mount-sqlite", f"{count:,} {what}, cold", runs["bakfs"].median(), "s", 1.0,
+                      runs["squashfuse_ll"].median(), "squashfuse_ll", n=bench.options.repeat,
+                      detail={name: r.summary() for name, r in runs.items()})
 
 
 def verify(bench):

@@ -74,10 +74,21 @@ def table(results):
     return "\n".join(lines)
 
 
-def markdown(results):
-    lines = ["| " + " | ".join(HEAD[:-1]) + " |", "|" + "---|" * (len(HEAD) - 1)]
+def markdown(results, about, failures):
+    """The table as a page of the documentation."""
+    on = about["machine"]
+    tools = ", ".join(f"{name} {number}" for name, number in about.get("versions", {}).items())
+    lines = ["# Results", "",
+             "Written by `tests/bench/run --markdown`; [performance.md](performance.md) explains the "
+             "parts.", "",
+             f"{on['processors']} processors ({on['processor']}), {on['memory_gib']} GiB, Linux "
+             f"{on['kernel']}; load {on['load'][0]:.1f} at the start. {tools}.",
+             f"{about['rows']:,} rows, {about['days']} days, seed {about['seed']}.", "",
+             "| " + " | ".join(HEAD[:-1]) + " |", "|" + "---|" * (len(HEAD) - 1)]
     lines += ["| " + " | ".join(_row(r)[:-1]) + " |" for r in results]
-    return "\n".join(lines) + "\n"
+    lines += ["", *(f"Not measured: {part}: {error.splitlines()[0]}"
+                    for part, error in failures.items())]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def write_json(path, results, about, failures):

@@ -7,7 +7,7 @@ import sqlite3
 
 import helpers
 from bench import MIB, need, shell
-from mounts import peak_memory, squashed
+from mounts import peak_memory, squash_image, squash_mounted
 from shop import FIRST_DAY
 
 
@@ -108,8 +108,10 @@ def mount_tree(bench):
     if "squashfuse_ll" not in bench.options.peers:
         return
     need("squashfuse_ll", "mksquashfs")
-    with bench.mounted(store) as point, squashed(bench, point / "by-id") as image:
-        peer = _walks(bench, image)
+    with contextlib.ExitStack() as stack:
+        with bench.mounted(store) as point:
+            image = stack.enter_context(squash_image(bench, point / "by-id"))
+        peer = _walks(bench, stack.enter_context(squash_mounted(bench, image)))
     for (what, time), run in own.items():
         bench.add("mount-tree", f"{what}, {own['find', 'first'].out.strip()} entries, {time}",
                   run.wall, "s", 0.5, peer[what, time].wall, "squashfuse_ll")

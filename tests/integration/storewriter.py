@@ -1,5 +1,5 @@
-"""Writes packs and manifests as docs/format.md has them: for tests that move objects to other packs,
-as a garbage collection would, or craft what no bakfs program writes."""
+"""Writes packs and manifests as docs/format.md has them: for tests that move objects to other
+packs, as a garbage collection would, or craft what no bakfs program writes."""
 
 import hashlib
 import json
@@ -57,7 +57,8 @@ def add_pack(store, data):
 
 def add_manifest(store, doc):
     data = json.dumps(doc).encode()
-    path = store.path / "manifests" / f"{doc['ordinal']:010}-{hashlib.sha256(data).hexdigest()}.json"
+    name = f"{doc['ordinal']:010}-{hashlib.sha256(data).hexdigest()}.json"
+    path = store.path / "manifests" / name
     path.write_bytes(data)
     return path
 

@@ -231,3 +231,40 @@ def test_definitions_change_all_the_while(pg, pg_db, store, mount):
         pg.psql(other, None, "-f", mnt.latest() / "restore.sql")
         assert pg.psql(other, "SELECT count(*) FROM t3") == "1000"
         pg.dropdb(other)
+
+
+def progress_lines(text):
+    lines = [json.loads(line) for line in text.splitlines()]
+    return lines[:-1], lines[-1]
+
+
+def test_progress_as_json(pg, db, store):
+    """Rising, with an estimate, what is read, and the result last."""
+    done = store.dump("--json", "--progress", pg.socket_dsn(db))
+    events, result = progress_lines(done.stdout)
+    assert result["backup_id"]
+    assert events
+    for event in events:
+        assert event["event"] == "progress" and event["bytes"] >= 0 and event["what"]
+        assert 0 <= event["done"] <= event["total"]
+        assert 0 <= event["percent"] <= 100
+    for key in ("bytes", "done"):
+        values = [event[key] for event in events]
+        assert values == sorted(values)
+
+
+def test_progress_reaches_the_whole(pg, pg_db, store):
+    """The last line that can be seen of a dump of some seconds is near the end."""
+    pg.psql(pg_db, "CREATE TABLE big AS SELECT i, repeat(md5(i::text), 16) AS t "
+                   "FROM generate_series(1, 600000) i")
+    done = store.dump("--json", "--progress", "--jobs", "2", pg.socket_dsn(pg_db))
+    events, _ = progress_lines(done.stdout)
+    assert all(event["what"] == "public.big" for event in events)
+    size = int(pg.psql(pg_db, "SELECT pg_table_size('big')"))
+    assert abs(events[-1]["total"] - size) < size / 10
+    if len(events) > 2:
+        assert events[-1]["done"] > events[0]["done"]
+
+
+def test_progress_without_json(pg, pg_db, store):
+    assert "--json" in store.dump("--progress", pg.socket_dsn(pg_db), exit=helpers.USAGE).stderr

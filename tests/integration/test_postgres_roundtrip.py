@@ -187,7 +187,6 @@ def test_closure(pg, every, store, mount):
         for wanted in ("CREATE SEQUENCE app.customers_id_seq", "OWNED BY app.customers.id",
                        "SET DEFAULT nextval", "GRANT SELECT(id)", "COMMENT ON COLUMN"):
             assert wanted in text, wanted
-        assert not (mnt.latest() / "app" / "tables" / "parts" / "data.sql").exists()
         assert not (mnt.latest() / "app" / "tables" / "ft" / "data.sql").exists()
 
 
@@ -327,7 +326,9 @@ def test_extension_configuration_tables(pg, pg_db, store, mount, tmp_path):
         with mount(store) as mnt:
             assert strip(mnt.latest() / "restore.sql") == oracle(pg, pg_db)
             table = mnt.latest() / "public" / "tables" / "conf"
-            assert [p.name for p in table.iterdir()] == ["data.sql"]
+            about = (table / "schema.sql").read_text()
+            assert "CREATE EXTENSION bakfs_test" in about
+            assert all(line.startswith("--") for line in about.splitlines())
             data = (table / "data.sql").read_text()
             assert "2\tmine" in data and "built in" not in data
     finally:

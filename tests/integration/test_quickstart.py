@@ -123,7 +123,7 @@ def test_without_dev_fuse_it_says_so(build, tmp_path):
         done
         mount --rbind {dev} /dev
         exec {QUICKSTART}"""
-    done = helpers.run("unshare", "-m", "--propagation", "private", "bash", "-c", hide, exit=1,
+    done = helpers.run("unshare", "-m", "--propagation", "slave", "bash", "-c", hide, exit=1,
                        env={"BAKFS_BUILD": build.dir})
     assert "there is no /dev/fuse here" in done.stderr
     assert "hint:" in done.stderr

@@ -258,6 +258,41 @@ static void test_hex(void **state)
     buf_release(&expected);
 }
 
+/* Entries taken one by one, literals too, give the same bytes and are not joined. */
+static void test_parts(void **state)
+{
+    Fixture *f = *state;
+    Error error = ERROR_INIT;
+    static const size_t counts[] = {1, 5, 300, 5000};
+    for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
+        RopeBuilder *b = NULL;
+        Rope rope, copy = ROPE_INIT;
+        Buf bytes;
+        RopeNode node;
+        make_rope(f, counts[i], 11, &rope, &bytes);
+        assert_int_equal(rope_builder_new(f->writer, &b), 0);
+        assert_ok(rope_node_open(rope.node.data, rope.node.len, &node, &error));
+        while (node.n > 0) {
+            RopeEntry entry;
+            assert_ok(rope_node_next(&node, &entry, &error));
+            assert_ok(rope_builder_part(b, &entry, node.height ? node.height - 1 : 0, &error));
+        }
+        const RopeEntry text = {
+            .kind = ROPE_LITERAL, .length = 3, .literal = (const uint8_t *)"abc"};
+        append_literal(b, &bytes, "<", 1);
+        assert_ok(rope_builder_part(b, &text, 0, &error));
+        assert_int_equal(buf_add(&bytes, "abc", 3), 0);
+        append_literal(b, &bytes, ">", 1);
+        assert_ok(rope_builder_finish(b, &copy, &error));
+        assert_true(counts[i] > 16 || copy.n == rope.n + 3);
+        check_rope(writer_objects(f->writer), &copy, &bytes);
+        rope_release(&rope);
+        rope_release(&copy);
+        buf_release(&bytes);
+        rope_builder_free(b);
+    }
+}
+
 int main(void)
 {
 #define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
@@ -270,6 +305,7 @@ int main(void)
         WITH_STORE(test_ropes_of_ropes),
         WITH_STORE(test_nesting_ends_in_an_error_not_in_damage),
         WITH_STORE(test_unchanged_stretches_are_shared),
+        WITH_STORE(test_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,8 +92,8 @@ int archive_next_block(ArchiveReader *r, int *ret_type, int32_t *ret_dump_id, Er
  * its number, 0 at the block's end. */
 int archive_next_blob(ArchiveReader *r, uint32_t *ret_oid, Error *e);
 
-/* The next bytes of a BLOCK_DATA block or of one large object: 1, or 0 at its end. The bytes stay valid until the next
- * call. Uncompressed archives only. */
+/* The next bytes of a BLOCK_DATA block or of one large object: 1, or 0 at its end. The bytes stay
+ * valid until the next call. Uncompressed archives only. */
 int archive_next_bytes(ArchiveReader *r, const uint8_t **ret_data, size_t *ret_len, Error *e);
 
 /* Append header and TOC to `out`. Its length does not depend on the offsets. 0 or -ENOMEM. */
@@ -110,5 +110,6 @@ size_t archive_head_size(const Archive *a);
 int archive_encode_block(Buf *out, int type, int32_t dump_id);
 int archive_encode_oid(Buf *out, uint32_t oid);
 int archive_encode_bytes(Buf *out, const void *data, size_t len);
-int archive_encode_length(Buf *out, uint32_t len); /* of a stretch whose bytes come from elsewhere */
+int archive_encode_length(Buf *out,
+                          uint32_t len); /* of a stretch whose bytes come from elsewhere */
 int archive_encode_end(Buf *out);

@@ -165,7 +165,8 @@ int catalog_references(Conn *c, ReferenceList *ret_list, Error *e)
     _cleanup_(result_clear) PGresult *res = NULL;
     TRY(conn_query(c,
                    "SELECT conrelid, confrelid FROM pg_constraint"
-                   " WHERE contype = 'f' AND conrelid <> confrelid ORDER BY conrelid, conname",
+                   " WHERE contype = 'f' AND conrelid <> confrelid AND conparentid = 0"
+                   " ORDER BY conrelid, conname",
                    0, NULL, &res, e));
     size_t n = (size_t)PQntuples(res);
     Reference *items = calloc(n + 1, sizeof(*items));

@@ -68,7 +68,7 @@ typedef struct Layout {
     StoreWriter *writer;
     TableScripts tables;
     Buckets by_schema;
-    Rope *framed;      /* for each table: its rows as they stand in archives */
+    Rope *framed; /* for each table: its rows as they stand in archives */
     TocIndex ids;
     const Rope **data; /* for each TOC entry: what an archive holds of it, or NULL */
     uint64_t files, archive_bytes;
@@ -328,12 +328,11 @@ static int write_schema(Layout *l, DirBuilder *root, size_t index, size_t *next,
     }
     TRY(dir_builder_finish(b, &dir, e));
     TRY(add_dir(root, m->schemas[index].name, root_names, &dir, NULL, &name, e));
-    json_t *entry =
-        json_pack("{s:o, s:s, s:I, s:I, s:I, s:s, s:I}", "name",
-                  layout_json_name(m->schemas[index].name), "path", (const char *)name.data,
-                  "tables", (json_int_t)n, "rows", (json_int_t)rows, "bytes", (json_int_t)bytes,
-                  "archive", (const char *)archive.data, "archive_bytes",
-                  (json_int_t)archive_bytes);
+    json_t *entry = json_pack(
+        "{s:o, s:s, s:I, s:I, s:I, s:s, s:I}", "name", layout_json_name(m->schemas[index].name),
+        "path", (const char *)name.data, "tables", (json_int_t)n, "rows", (json_int_t)rows, "bytes",
+        (json_int_t)bytes, "archive", (const char *)archive.data, "archive_bytes",
+        (json_int_t)archive_bytes);
     return json_array_append_new(schemas, entry) < 0 ? error_oom(e) : 0;
 }
 
@@ -343,7 +342,8 @@ static int add_any_part(Layout *l, Composer *c, size_t part)
     const ScriptPart *p = &l->in->script->parts[part];
     const Model *m = l->in->model;
     size_t t = m->table_of[p->index];
-    return script_add_part(c, p, t != MODEL_NONE ? &m->tables[t].rows_rope : NULL, &l->in->blobs[part].script);
+    return script_add_part(c, p, t != MODEL_NONE ? &m->tables[t].rows_rope : NULL,
+                           &l->in->blobs[part].script);
 }
 
 static int compose_all(Layout *l, Composer *c)

@@ -16,11 +16,11 @@ typedef struct ModelTable {
     const char *schema, *name; /* point into the TOC */
     size_t schema_index;
     uint32_t oid;
-    size_t def;     /* TOC index of TABLE or FOREIGN TABLE; MODEL_NONE for an extension's table */
-    size_t data;    /* TOC index of TABLE DATA, or MODEL_NONE */
-    uint64_t size;  /* bytes on disk, roughly */
+    size_t def;      /* TOC index of TABLE or FOREIGN TABLE; MODEL_NONE for an extension's table */
+    size_t data;     /* TOC index of TABLE DATA, or MODEL_NONE */
+    uint64_t size;   /* bytes on disk, roughly */
     char *extension; /* that makes a table without a definition; owned; NULL: not known */
-    char *copy_sql; /* reads the rows; owned; NULL without data */
+    char *copy_sql;  /* reads the rows; owned; NULL without data */
     uint64_t blocks;
     char *range_sql; /* "SELECT ..." to which a WHERE can be added; owned; NULL where a range of
                       * blocks can't be read alone */

@@ -57,8 +57,7 @@ static void attach_index(const Model *m, const TocIndex *ids, size_t index, Part
     size_t lowest = MODEL_NONE;
     for (size_t d = 0; d < t->n_deps; d++) {
         size_t table = table_of_dep(m, ids, t, d);
-        if (table != MODEL_NONE &&
-            (lowest == MODEL_NONE || partitions_is_below(p, table, lowest)))
+        if (table != MODEL_NONE && (lowest == MODEL_NONE || partitions_is_below(p, table, lowest)))
             lowest = table;
     }
     if (lowest != MODEL_NONE)

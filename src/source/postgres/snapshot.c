@@ -44,6 +44,9 @@ static int classify(const char *said, const char **ret_hint)
         strstr(said, "closed the connection unexpectedly") || strstr(said, "is starting up") ||
         strstr(said, "is shutting down") || strstr(said, "terminating connection"))
         return ECONNRESET;
+    if (strstr(said, "invalid snapshot identifier"))
+        *ret_hint = "connections do not all reach the same server: name one host, without a "
+                    "balancer or pooler in front of it";
     if (strstr(said, "permission denied")) {
         *ret_hint = "grant the role what is missing, or dump as the owner";
         return EACCES;
@@ -204,13 +207,18 @@ static int begin(Snapshot *s, const SnapshotOptions *o, Error *e)
 int snapshot_begin(Conn *coordinator, const SnapshotOptions *o, Snapshot *ret_snapshot, Error *e)
 {
     Snapshot s = {.coordinator = coordinator};
-    int r = begin(&s, o, e);
-    if (r < 0) {
-        snapshot_end(&s);
-        return r;
+    Error why = ERROR_INIT, lost = ERROR_INIT;
+    int r = begin(&s, o, &why);
+    if (r == 0) {
+        *ret_snapshot = s;
+        return 0;
     }
-    *ret_snapshot = s;
-    return 0;
+    /* pg_dump fails too when the session that it has its snapshot from is gone. */
+    if (r != -EINTR && conn_exec(coordinator, "SELECT 1", &lost) == -ECONNRESET)
+        error_move(&why, &lost);
+    error_release(&lost);
+    snapshot_end(&s);
+    return error_move(e, &why);
 }
 
 int snapshot_check(Snapshot *s, Error *e)

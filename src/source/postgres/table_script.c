@@ -111,9 +111,9 @@ static int add_table_name(Buf *out, const ModelTable *t)
     return add_name(out, t->name);
 }
 
-static const char schema_keys[] =
-    "-- This table has foreign keys. The commands that add them, near the end, need the tables that\n"
-    "-- they refer to, and fail without those.\n\n";
+static const char schema_keys[] = "-- This table has foreign keys. The commands that add them, "
+                                  "near the end, need the tables that\n"
+                                  "-- they refer to, and fail without those.\n\n";
 
 static int add_about_parent(const TableScripts *s, size_t table, Composer *c)
 {
@@ -209,6 +209,7 @@ int table_extension_text(const ModelTable *t, Buf *out)
     TRY(buf_add_str(out, t->extension ? "CREATE EXTENSION " : "an extension"));
     if (t->extension)
         TRY(add_name(out, t->extension));
-    return buf_add_str(out, ".\n-- This backup has those of its rows that the extension says are the"
-                            " user's.\n");
+    return buf_add_str(out,
+                       ".\n-- This backup has those of its rows that the extension says are the"
+                       " user's.\n");
 }

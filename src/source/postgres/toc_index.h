@@ -10,10 +10,10 @@ typedef struct TocIndex {
     struct TocIndexItem {
         int32_t dump_id;
         size_t index; /* in the TOC */
-    } *items; /* sorted, owned */
+    } * items;        /* sorted, owned */
 } TocIndex;
 
-void toc_index_release(TocIndex *x); /* a zeroed one is allowed */
+void toc_index_release(TocIndex *x);                       /* a zeroed one is allowed */
 int toc_index_make(const Archive *a, TocIndex *ret_index); /* 0 or -ENOMEM */
 
 /* The place in the TOC, or TOC_NONE. */

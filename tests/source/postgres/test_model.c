@@ -140,7 +140,8 @@ static void test_build(void **state)
 {
     Archive toc = {.minor = 14, .n = sizeof(entries) / sizeof(entries[0]), .entries = entries};
     Belongs belongs[] = {{PG_CLASS, 11, 10}, {PG_CONSTRAINT, 40, 20}};
-    TableFacts facts[] = {{10, 8192, NULL}, {30, 0, "WHERE x"}};
+    TableFacts facts[] = {{.oid = 10, .size = 8192, .blocks = 1},
+                          {.oid = 30, .condition = "WHERE x"}};
     _cleanup_(model_release) Model m = {0};
     Error e = ERROR_INIT;
     assert_int_equal(
