@@ -223,12 +223,13 @@ static json_t *make_manifest(Run *x)
     const char *slash = strchr(x->collection, '/');
     _cleanup_free_ char *archive = backup_names_archive(&x->names, x->timestamp);
     id_to_hex(&x->root.id, hex);
+    int64_t milliseconds = (int64_t)((clock_monotonic() - x->started) * 1000);
     json_t *doc = json_pack(
         "{s:{s:s%, s:s}, s:I, s:I, s:f, s:s, s:s, s:s, s:s, s:s*, s:O*, s:b, s:{s:s, s:I},"
         " s:{s:s, s:s}}",
         "collection", "namespace", x->collection, (size_t)(slash - x->collection), "name",
         slash + 1, "timestamp", (json_int_t)x->timestamp, "finished", (json_int_t)clock_now(),
-        "duration", clock_monotonic() - x->started, "archive_name", archive ? archive : "",
+        "duration", (double)milliseconds / 1000, "archive_name", archive ? archive : "",
         "source_repo", x->names.repo, "trigger_event", x->names.event, "commit_sha",
         x->names.full_sha, "environment", x->o->environment, "tags", x->o->tags, "includes_files",
         0, "root", "id", hex, "entries", (json_int_t)x->root.entries, "program", "name",

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/sums.h"
 #include "store/summary.h"
+#include "tree/sums.h"
 #include "util/cleanup.h"
 
 #define TEXTS     16u         /* texts kept */
@@ -156,14 +156,7 @@ static int render_manifest(Rendered *x, const LayoutBackup *b, RenderedFile file
     int r = store_manifest(x->store, b->info, &m, e);
     if (r < 0)
         return r;
-    if (file == RENDERED_SUMMARY) {
-        r = summary_format(m->doc, out);
-    } else {
-        _cleanup_free_ char *text = json_dumps(m->doc, JSON_INDENT(2));
-        r = text ? buf_add_str(out, text) : -ENOMEM;
-        if (r == 0)
-            r = buf_add_u8(out, '\n');
-    }
+    r = file == RENDERED_SUMMARY ? summary_format(m->doc, out) : manifest_print(m, out);
     manifest_free(m);
     return r < 0 ? error_oom(e) : 0;
 }

@@ -8,12 +8,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fs/sums.h"
 #include "restore/select.h"
 #include "restore/targets.h"
 #include "restore/tree_remove.h"
 #include "source/postgres/try.h"
 #include "store/summary.h"
+#include "tree/sums.h"
 #include "util/cleanup.h"
 #include "util/io.h"
 
@@ -126,14 +126,8 @@ static int render(const Files *f, const char *name, Buf *out)
         uint64_t size;
         return sums_make(c->objects, &c->root, c->backup->entries, out, &size, f->e);
     }
-    int r;
-    if (strcmp(name, "summary.txt") == 0) {
-        r = summary_format(c->manifest->doc, out);
-    } else {
-        _cleanup_free_ char *text =
-            json_dumps(c->manifest->doc, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
-        r = text ? buf_addf(out, "%s\n", text) : -ENOMEM;
-    }
+    int r = strcmp(name, "summary.txt") == 0 ? summary_format(c->manifest->doc, out)
+                                             : manifest_print(c->manifest, out);
     return r < 0 ? error_oom(f->e) : 0;
 }
 

@@ -177,7 +177,7 @@ static int publish_packs(StoreWriter *w, json_t *names, Error *e)
 static int publish_manifest(StoreWriter *w, json_t *doc, Manifest **ret_manifest, Error *e)
 {
     Backend *b = w->store->backend;
-    _cleanup_free_ char *text = json_dumps(doc, JSON_INDENT(1));
+    _cleanup_free_ char *text = json_dumps(doc, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
     if (!text)
         return error_oom(e);
     Manifest *m;

@@ -194,6 +194,14 @@ json_t *manifest_metadata(const Manifest *m)
     return map;
 }
 
+int manifest_print(const Manifest *m, Buf *out)
+{
+    char *text = json_dumps(m->doc, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+    int r = text ? buf_addf(out, "%s\n", text) : -ENOMEM;
+    free(text);
+    return r;
+}
+
 void manifest_free(Manifest *m)
 {
     if (!m)

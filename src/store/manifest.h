@@ -49,6 +49,9 @@ int manifest_parse(const void *bytes, size_t len, Manifest **ret_manifest, Error
  * commit_sha, environment, kind, description, retention, and the tags. NULL when out of memory. */
 json_t *manifest_metadata(const Manifest *m);
 
+/* Append the document as people read it: backup.json. 0 or -ENOMEM. */
+int manifest_print(const Manifest *m, Buf *out);
+
 void manifest_free(Manifest *m); /* NULL is allowed */
 
 /* Whether "namespace/name" is one: both parts 1 to 100 bytes of letters, digits, '.', '_', '-', not

@@ -85,7 +85,9 @@ def markdown(results, about, failures):
              f"{on['kernel']}; load {on['load'][0]:.1f} at the start. {tools}.",
              f"{about['rows']:,} rows, {about['days']} days, seed {about['seed']}.", "",
              "| " + " | ".join(HEAD[:-1]) + " |", "|" + "---|" * (len(HEAD) - 1)]
-    lines += ["| " + " | ".join(_row(r)[:-1]) + " |" for r in results]
+    for result in results:
+        cells = (cell.replace("|", "\\|") for cell in _row(result)[:-1])
+        lines.append("| " + " | ".join(cells) + " |")
     lines += ["", *(f"Not measured: {part}: {error.splitlines()[0]}"
                     for part, error in failures.items())]
     return "\n".join(lines).rstrip() + "\n"

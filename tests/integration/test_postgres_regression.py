@@ -13,9 +13,7 @@ import pgfidelity
 
 FETCH = helpers.ROOT / "tests/pgregress/fetch"
 
-pytestmark = [pytest.mark.slow,
-              pytest.mark.skipif(os.environ.get("BAKFS_FULL") != "1",
-                                 reason="takes minutes; set BAKFS_FULL=1 to run it")]
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

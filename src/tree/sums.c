@@ -1,4 +1,4 @@
-#include "fs/sums.h"
+#include "tree/sums.h"
 
 #include <errno.h>
 #include <string.h>
