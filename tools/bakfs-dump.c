@@ -57,8 +57,8 @@ static const Option option_table[] = {
     {OPTION_INT, 'j', "jobs", "N", offsetof(Options, jobs),
      "Connections that read at once; a number fit for the machine when not given.", .min = 1,
      .max = 64},
-    {OPTION_INT, 0, "level", "N", offsetof(Options, level), "zstd level; 1 when not given. Deltas are made at level 3 at least.",
-     .min = 1, .max = 19},
+    {OPTION_INT, 0, "level", "N", offsetof(Options, level),
+     "zstd level; 1 when not given. Deltas are made at level 3 at least.", .min = 1, .max = 19},
     {OPTION_FLAG, 0, "no-deltas", NULL, offsetof(Options, no_deltas),
      "Store every new chunk whole, not as the difference to the previous backup's: a larger store "
      "that reads a little faster."},

@@ -123,8 +123,9 @@ static void print_list(const BackupList *l, const Selection *s)
             if (words[k])
                 snprintf(state + strlen(state), sizeof(state) - strlen(state), "%s%s",
                          state[0] ? "," : "", words[k]);
-        report_print("%-*s  %-20s  %-*s  %10s  %12" PRIu64 "  %-23s  %s\n", id, b->id, time, collection,
-                     b->collection, size, b->record_count, state[0] ? state : "-", b->archive_name);
+        report_print("%-*s  %-20s  %-*s  %10s  %12" PRIu64 "  %-23s  %s\n", id, b->id, time,
+                     collection, b->collection, size, b->record_count, state[0] ? state : "-",
+                     b->archive_name);
     }
     if (s->n < s->total)
         report_print("(%zu of %zu; --limit shows more)\n", s->n, s->total);

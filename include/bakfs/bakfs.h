@@ -1,10 +1,10 @@
 /* bakfs.h: the public C interface of libbakfs: open a store, list its backups, read their files.
  *
  * Functions that can fail return 0, or a negative errno with a description in the caller's
- * bakfs_error (which may be NULL). Out-parameters (`ret_`) are set on success only. A bakfs_store may be
- * used by many threads at once; a bakfs_file by one at a time. Bytes are checked against their
- * SHA-256 whenever they are first read: what does not match is -EIO, never returned. Before the
- * first release names and layouts may change. */
+ * bakfs_error (which may be NULL). Out-parameters (`ret_`) are set on success only. A bakfs_store
+ * may be used by many threads at once; a bakfs_file by one at a time. Bytes are checked against
+ * their SHA-256 whenever they are first read: what does not match is -EIO, never returned. Before
+ * the first release names and layouts may change. */
 #ifndef BAKFS_BAKFS_H
 #define BAKFS_BAKFS_H
 
@@ -53,10 +53,10 @@ typedef struct bakfs_backup_list {
 
 /* Which backups to list; zero or NULL members do not restrict. */
 typedef struct bakfs_filter {
-    const char *collection;  /* "namespace/name" */
-    const char *namespace_;  /* all collections of a namespace */
-    int64_t since;           /* not older than, seconds since 1970 */
-    size_t limit;            /* at most so many, the newest */
+    const char *collection; /* "namespace/name" */
+    const char *namespace_; /* all collections of a namespace */
+    int64_t since;          /* not older than, seconds since 1970 */
+    size_t limit;           /* at most so many, the newest */
 } bakfs_filter;
 
 /* The version of the library, "0.1.0". */

@@ -14,7 +14,7 @@ typedef struct BackupOptions {
     size_t n_sources; /* 0: $SUPABASE_DB_URL, $DATABASE_URL, then libpq's variables */
     double lock_wait; /* seconds */
     int level;        /* zstd; 0 for the default */
-    bool no_deltas; /* store every chunk whole */
+    bool no_deltas;   /* store every chunk whole */
     SourceOptions source;
     void (*on_wait)(void *ctx, const char *holder); /* with source.ctx */
 } BackupOptions;
@@ -26,6 +26,6 @@ typedef struct BackupResult {
 } BackupResult;
 void backup_result_release(BackupResult *r);
 
-/* Make one backup. On failure nothing is committed. Success with `incomplete` set: `left_out` in the
- * manifest lists what lacks. info.partial is set for those, and for one narrowed on purpose. */
+/* Make one backup. On failure nothing is committed. Success with `incomplete` set: `left_out` in
+ * the manifest lists what lacks. info.partial is set for those, and for one narrowed on purpose. */
 int backup_run(const BackupOptions *o, BackupResult *ret_result, Error *e);

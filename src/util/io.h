@@ -22,9 +22,9 @@ ssize_t io_pread_full(int fd, void *data, size_t len, uint64_t offset);
  * `limit` bytes. 0 or -errno. */
 int io_read_file(int dirfd, const char *name, size_t limit, Buf *b);
 
-/* Give what root just made to whoever owns directory `dirfd`: a store's files belong to its owner, or
- * the owner's next job could not read them. Does nothing for other users. `fd` may be -1: then the
- * entry `name` below `dirfd`. 0 or -errno. */
+/* Give what root just made to whoever owns directory `dirfd`: a store's files belong to its owner,
+ * or the owner's next job could not read them. Does nothing for other users. `fd` may be -1: then
+ * the entry `name` below `dirfd`. 0 or -errno. */
 int io_adopt(int dirfd, int fd, const char *name);
 
 /* fsync the directory `name` below `dirfd`. 0 or -errno. */

@@ -15,8 +15,7 @@
  * "%~" and 16 hex digits of the name's SHA-256.
  * `ret_cut` (may be NULL) tells whether it was cut, so that the name can't be decoded from it.
  * 0 or -ENOMEM. */
-int name_encode(const char *name, size_t len, const char *const *reserved, Buf *out,
-                bool *ret_cut);
+int name_encode(const char *name, size_t len, const char *const *reserved, Buf *out, bool *ret_cut);
 
 /* The reverse, for names that were not cut. 0, -EINVAL when malformed or cut, -ENOMEM. */
 int name_decode(const char *encoded, size_t len, Buf *out);

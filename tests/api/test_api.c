@@ -83,7 +83,7 @@ static void test_empty_store(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_version),  cmocka_unit_test(test_init_twice_fails),
+        cmocka_unit_test(test_version),        cmocka_unit_test(test_init_twice_fails),
         cmocka_unit_test(test_bad_collection), cmocka_unit_test(test_no_store),
         cmocka_unit_test(test_empty_store),
     };

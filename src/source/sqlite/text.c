@@ -319,8 +319,8 @@ int sqlite_text_write(SqliteDb *db, const SqliteInfo *info, const SqliteSchema *
         .run = run,
         .result = result,
     };
-    if (rope_builder_new(run->writer, &t.restore) < 0 || rope_builder_new(run->writer, &t.small) < 0 ||
-        dir_builder_new(run->writer, &t.tables) < 0)
+    if (rope_builder_new(run->writer, &t.restore) < 0 ||
+        rope_builder_new(run->writer, &t.small) < 0 || dir_builder_new(run->writer, &t.tables) < 0)
         return error_oom(e);
     int r = stream_new(run->writer, (CutRule){.kind = CUT_ROWS}, &t.rows, e);
     if (r >= 0)
