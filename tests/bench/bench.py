@@ -161,7 +161,8 @@ class Bench:
     def time(self, command, env=None, keep=False, codes=(0,), limit=3600):
         """Run a shell command to its end; a Timed, with standard output when `keep`. A program
         that takes longer than `limit` seconds is ended."""
-        with tempfile.TemporaryFile(dir=self.dir) as err, tempfile.TemporaryFile(dir=self.dir) as out:
+        with tempfile.TemporaryFile(dir=self.dir) as err, \
+                tempfile.TemporaryFile(dir=self.dir) as out:
             start = time.monotonic()
             proc = subprocess.Popen(["bash", "-c", "set -o pipefail; " + command],
                                     stdin=subprocess.DEVNULL, env=self.env(env), cwd=self.dir,

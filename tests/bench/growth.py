@@ -25,8 +25,8 @@ def shop_days(bench):
     for count, goal in ((7, 7.0), (30, 9.0)):
         if days >= count:
             mean = statistics.mean(own[1:count + 1]) / MB
-            bench.add("shop-days", f"growth a day, mean of {count}", mean, "MB", goal * scale, restic,
-                      "restic, the same days", ratio_goal=False, n=count)
+            bench.add("shop-days", f"growth a day, mean of {count}", mean, "MB", goal * scale,
+                      restic, "restic, the same days", ratio_goal=False, n=count)
     bench.add("shop-days", f"growth a day, largest of {days}", max(own[1:]) / MB, "MB", 20 * scale,
               restic, "restic, mean", ratio_goal=False, n=days)
     for name, grown in peer.items():

@@ -49,7 +49,8 @@ class Restic(Peer):
         self.bench.time(shell(*self.words("init")))
 
     def command(self, label):
-        return shell(*self.words("backup", "--stdin", "--stdin-filename", "shop.sql", "--tag", label))
+        return shell(*self.words("backup", "--stdin", "--stdin-filename", "shop.sql", "--tag",
+                                 label))
 
     def verify_command(self):
         return shell(*self.words("check", "--read-data"))

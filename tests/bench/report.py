@@ -79,8 +79,8 @@ def markdown(results, about, failures):
     on = about["machine"]
     tools = ", ".join(f"{name} {number}" for name, number in about.get("versions", {}).items())
     lines = ["# Results", "",
-             "Written by `tests/bench/run --markdown`; [performance.md](performance.md) explains the "
-             "parts.", "",
+             "Written by `tests/bench/run --markdown`; [performance.md](performance.md) explains "
+             "the parts.", "",
              f"{on['processors']} processors ({on['processor']}), {on['memory_gib']} GiB, Linux "
              f"{on['kernel']}; load {on['load'][0]:.1f} at the start. {tools}.",
              f"{about['rows']:,} rows, {about['days']} days, seed {about['seed']}.", "",

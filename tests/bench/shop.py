@@ -52,8 +52,8 @@ WITH p AS MATERIALIZED (
 INSERT INTO customers
     (id, ref, email, name, phone, status, balance, orders, updated_at, profile)
 SELECT i, md5(u1::text || '-' || u2::text)::uuid,
-       lower(first) || '.' || lower(last) || n || '@mailhost' || n % 12 || '.example', first || ' ' || last,
-       '+49 ' || phone, status, balance, orders, updated_at,
+       lower(first) || '.' || lower(last) || n || '@mailhost' || n % 12 || '.example',
+       first || ' ' || last, '+49 ' || phone, status, balance, orders, updated_at,
        jsonb_build_object('city', city, 'zip', zip, 'points', points, 'newsletter', newsletter,
                           'language', lower(substr(city, 1, 2)))
 FROM r ORDER BY i;
