@@ -213,6 +213,7 @@ def test_definitions_change_all_the_while(pg, pg_db, store, mount):
                            f"CREATE TABLE new{n} AS SELECT {n} AS n; DROP TABLE IF EXISTS new{max(n - 5, 0)}; "
                            f"ALTER TABLE t{i} DROP COLUMN c{n}; CREATE INDEX i{n} ON t{i} (a); "
                            f"DROP INDEX i{n}")
+            stop.wait(0.1)
 
     changer = threading.Thread(target=change)
     changer.start()

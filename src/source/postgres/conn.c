@@ -224,11 +224,13 @@ static bool cancelled(const atomic_bool *cancel)
     return cancel && atomic_load(cancel);
 }
 
-void conn_back_off(const atomic_bool *cancel, int attempt)
+void conn_back_off(const atomic_bool *cancel, int attempt, int first_ms)
 {
-    int ms = 500 << (attempt < 5 ? attempt : 5);
-    for (; ms > 0 && !cancelled(cancel); ms -= 100)
-        nanosleep(&(struct timespec){.tv_nsec = 100 * 1000 * 1000}, NULL);
+    for (int ms = first_ms << (attempt < 5 ? attempt : 5), step; ms > 0 && !cancelled(cancel);
+         ms -= step) {
+        step = ms < 100 ? ms : 100;
+        nanosleep(&(struct timespec){.tv_nsec = step * 1000L * 1000}, NULL);
+    }
 }
 
 int conn_open(const ConnInfo *ci, const ConnOptions *o, Conn **ret_conn, Error *e)
@@ -250,7 +252,7 @@ int conn_open(const ConnInfo *ci, const ConnOptions *o, Conn **ret_conn, Error *
                                 o->retries) >= 0)
             o->note(o->ctx, text);
         error_release(&why);
-        conn_back_off(o->cancel, attempt);
+        conn_back_off(o->cancel, attempt, CONN_BACK_OFF);
     }
 }
 

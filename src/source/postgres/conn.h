@@ -21,9 +21,11 @@ typedef struct ConnOptions {
  * -ENOENT (no such database), -EINTR, or another negative errno; with a hint. */
 int conn_open(const ConnInfo *ci, const ConnOptions *o, Conn **ret_conn, Error *e);
 
-/* Sleep before attempt number `attempt` + 2, the longer the more there were: from 0.5 to 16 s. Less
- * when `cancel` (may be NULL) becomes true. */
-void conn_back_off(const atomic_bool *cancel, int attempt);
+#define CONN_BACK_OFF 500 /* milliseconds after the first failure to connect */
+
+/* Sleep before attempt number `attempt` + 2, the longer the more there were: from `first_ms` to 32
+ * times that. Less when `cancel` (may be NULL) becomes true. */
+void conn_back_off(const atomic_bool *cancel, int attempt, int first_ms);
 
 void conn_close(Conn *c); /* NULL is allowed */
 static inline void conn_closep(Conn **c)

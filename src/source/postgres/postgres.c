@@ -19,10 +19,12 @@
 #include "source/postgres/try.h"
 #include "source/source.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 #define DEFAULT_LOCK_WAIT 60.0        /* seconds */
 #define PIECE_SIZE        (16u << 20) /* bytes on disk; tables of 16 such pieces are divided */
-#define MAX_RESTARTS      5 /* dumps begun anew because a table changed under the first steps */
+#define RESTART_BACK_OFF  10          /* milliseconds */
+#define MIN_RESTARTS      5 /* dumps begun anew because a table changed under the first steps */
 
 typedef struct PostgresSource {
     Source base;
@@ -144,14 +146,19 @@ static bool is_sequential(const PostgresSource *s)
     return s->base.options->jobs == 1 && !unreadable_has_blobs(&s->unreadable);
 }
 
+/* Seconds. */
+static double lock_wait(const SourceOptions *o)
+{
+    return o->table_lock_wait >= 0 ? o->table_lock_wait : DEFAULT_LOCK_WAIT;
+}
+
 static int take_snapshot(Run *r, Error *e)
 {
     PostgresSource *s = r->source;
     const SourceOptions *o = s->base.options;
-    double lock_wait = o->table_lock_wait >= 0 ? o->table_lock_wait : DEFAULT_LOCK_WAIT;
     SnapshotOptions so = {.tools = &s->tools,
                           .pinned = &s->pinned,
-                          .lock_wait = lock_wait,
+                          .lock_wait = lock_wait(o),
                           .from_dump = is_sequential(s),
                           .args = (const char *const *)s->args.items,
                           .n_args = s->args.n,
@@ -322,26 +329,38 @@ static int read_once(Source *base, const SourceRun *run, bool *ret_reading,
     return 0;
 }
 
-/* What fails for a reason that may pass is begun again, unless data was read. */
+static void note_restart(const SourceOptions *o, const Error *why)
+{
+    _cleanup_free_ char *text = NULL;
+    if (o->note && asprintf(&text, "%s; beginning again", why->message) >= 0)
+        o->note(o->ctx, text);
+}
+
+/* What fails for a reason that may pass is begun again, unless data was read. Where others create
+ * and drop tables all the time, that is more than a few times; no more is told than the first. */
 static int read_source(Source *base, const SourceRun *run, SourceResult *ret_result, Error *e)
 {
     PostgresSource *s = (PostgresSource *)base;
     const SourceOptions *o = base->options;
+    double until = clock_monotonic() + lock_wait(o);
     for (int restarts = 0, losses = 0;;) {
         Error why = ERROR_INIT;
         bool reading = false;
         int r = read_once(base, run, &reading, ret_result, &why);
-        bool is_lost = r == -ECONNRESET && !reading;
-        if (r >= 0 ||
-            !((r == -ESTALE && restarts++ < MAX_RESTARTS) || (is_lost && losses++ < o->retries)))
-            return r < 0 ? error_move(e, &why) : 0;
-        _cleanup_free_ char *text = NULL;
-        if (o->note && asprintf(&text, "%s; beginning again", why.message) >= 0)
-            o->note(o->ctx, text);
+        if (r >= 0)
+            return r;
+        bool is_stale = r == -ESTALE && (restarts < MIN_RESTARTS || clock_monotonic() < until);
+        bool is_lost = r == -ECONNRESET && !reading && losses < o->retries;
+        if (!is_stale && !is_lost)
+            return error_move(e, &why);
+        if (is_lost || restarts == 0)
+            note_restart(o, &why);
         error_release(&why);
         if (is_lost) {
-            conn_back_off(o->cancel, losses - 1);
+            conn_back_off(o->cancel, losses++, CONN_BACK_OFF);
             TRY(connect_source(s, e));
+        } else {
+            conn_back_off(o->cancel, restarts++, RESTART_BACK_OFF);
         }
     }
 }
