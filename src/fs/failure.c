@@ -52,6 +52,19 @@ void fs_log_error(Fs *fs, const char *doing, const Error *e)
         fs_log(fs, LOG_ERR, "%s: %s", doing, message);
 }
 
+/* For the status file. `message` is NULL when it was counted before. */
+static void count_failure(Fs *fs, const char *message)
+{
+    char *copy = message ? strdup(message) : NULL;
+    pthread_mutex_lock(&fs->lock);
+    fs->n_failures++;
+    if (copy) {
+        free(fs->last_failure);
+        fs->last_failure = copy;
+    }
+    pthread_mutex_unlock(&fs->lock);
+}
+
 /* Finds the path of an index by going down through the directories that hold it. */
 typedef struct PathSearch {
     uint64_t index;
@@ -110,10 +123,12 @@ int fs_failure(Fs *fs, const LayoutBackup *backup, uint32_t index, int r, const 
     }
     atomic_store(&fs->failed, true);
     const char *message = e->message ? e->message : strerror(-r);
-    if (is_news(fs, message)) {
+    bool news = is_news(fs, message);
+    if (news) {
         _cleanup_free_ char *path = backup ? path_of(fs, backup, index) : NULL;
         fs_log(fs, LOG_ERR, "cannot read %s: %s (bakfs-verify tells what else is touched)",
                path ? path : "the store", message);
     }
+    count_failure(fs, news ? message : NULL);
     return EIO;
 }

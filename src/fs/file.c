@@ -51,6 +51,11 @@ void fs_files_free(Fs *fs)
 static int open_node(Fs *fs, FsNode *node, OpenFile *f, Error *e)
 {
     int r = 0;
+    if (fs_node_is_status(node)) {
+        r = fs_status_text(fs, &f->text);
+        f->size = r == 0 ? f->text->len : 0;
+        return r;
+    }
     if (node->inode.view != INODE_FILE)
         return -EISDIR;
     if (node->rendered) {
@@ -91,7 +96,8 @@ void fs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     }
     files_add(fs, f);
     fi->fh = (uintptr_t)f;
-    fi->keep_cache = 1;
+    fi->direct_io = fs_node_is_status(&node); /* its size and text are this open's */
+    fi->keep_cache = !fi->direct_io;
     if (fuse_reply_open(req, fi) < 0) /* the opener was interrupted: there will be no release */
         files_remove(fs, f);
 }

@@ -19,6 +19,9 @@
 #define FS_BACKUP_NAMES 60.0
 #define FS_LISTING      1.0 /* attributes of virtual directories, and names missing from them */
 
+/* A file in the root that no listing shows. */
+#define FS_STATUS_NAME ".bakfs-status"
+
 struct Fs {
     Store *store;
     FsOptions options;
@@ -36,6 +39,10 @@ struct Fs {
     struct OpenFile *files; /* open ones: the kernel does not release all before the end */
     uint64_t said[1024];    /* hashes of failures already logged */
     size_t n_said;
+    uint64_t n_failures;      /* requests answered with an error of the store */
+    char *last_failure;       /* the last one logged, or NULL */
+    uint64_t generation;      /* lists of backups read, the first included */
+    int64_t started, scanned; /* seconds since 1970: the mount, the newest list */
 };
 
 /* What an inode number stands for. */
@@ -54,9 +61,14 @@ Layout *fs_layout(Fs *fs);
 int fs_node_get(Fs *fs, fuse_ino_t ino, FsNode *ret_node, Error *e);
 void fs_node_release(FsNode *n);
 
+static inline bool fs_node_is_status(const FsNode *n)
+{
+    return n->inode.view == INODE_VIRTUAL && n->inode.kind == INODE_STATUS;
+}
+
 static inline bool fs_node_is_dir(const FsNode *n)
 {
-    return n->inode.view != INODE_FILE;
+    return n->inode.view != INODE_FILE && !fs_node_is_status(n);
 }
 
 /* The directory that a node in a backup is. */
@@ -81,6 +93,11 @@ void fs_child_param(const Fs *fs, const Layout *l, const LayoutChild *child,
 /* A rendered file, given its size. */
 void fs_rendered_param(const Fs *fs, const LayoutBackup *backup, RenderedFile file, uint64_t size,
                        struct fuse_entry_param *ret_param);
+
+/* The status file: how the kernel is told about it, and its text, which the caller unrefs. 0 or
+ * -ENOMEM. */
+void fs_status_param(const Fs *fs, struct fuse_entry_param *ret_param);
+int fs_status_text(Fs *fs, Object **ret_text);
 
 /* Turn a failure into the errno (positive) that the caller of the system call gets, and log it
  * once when it means damage. `backup` (may be NULL) and `index` say what was being read. */

@@ -19,7 +19,8 @@ bool inode_parse(uint64_t ino, Inode *ret_inode)
         return true;
     }
     if (view == INODE_VIRTUAL) {
-        if (low <= INODE_ROOT || low >= INODE_KIND_END)
+        bool is_dir = low > INODE_ROOT && low < INODE_KIND_END;
+        if (!is_dir && (low != INODE_STATUS || middle != 0))
             return false;
         *ret_inode = (Inode){.view = INODE_VIRTUAL, .kind = (InodeKind)low, .number = middle};
         return true;

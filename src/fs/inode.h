@@ -28,7 +28,7 @@ typedef enum InodeView {
     INODE_VIRTUAL = 15,
 } InodeView;
 
-/* Kinds of virtual directories. */
+/* Kinds of virtual directories, and the one virtual file. */
 typedef enum InodeKind {
     INODE_ROOT = 1,        /* the mount's root */
     INODE_COLLECTIONS = 2, /* collections/ */
@@ -39,6 +39,7 @@ typedef enum InodeKind {
     INODE_DIR_ARCHIVE = 6,
     INODE_DIR_BY_ID = 7,
     INODE_KIND_END = 8,
+    INODE_STATUS = 16, /* no directory: the status file */
 } InodeKind;
 
 typedef struct Inode {

@@ -66,7 +66,7 @@ bool layout_shows(const Layout *l);
 
 /* Sums over the backups listed, for statfs. */
 typedef struct LayoutTotals {
-    uint64_t bytes, files;
+    uint64_t bytes, files, backups;
 } LayoutTotals;
 void layout_totals(const Layout *l, LayoutTotals *ret_totals);
 

@@ -155,6 +155,7 @@ static int sort_into_collections(Layout *l, Collection **of, size_t *left_out)
             return r;
         of[i]->n++;
         l->namespaces[of[i]->ns - 1]->n++;
+        l->totals.backups++;
         l->totals.bytes += b->info->size_bytes;
         l->totals.files += b->info->file_count;
     }

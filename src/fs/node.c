@@ -21,6 +21,8 @@ int fs_node_get(Fs *fs, fuse_ino_t ino, FsNode *ret_node, Error *e)
     *n = (FsNode){.layout = fs_layout(fs)};
     if (!inode_parse(ino, &n->inode))
         return -ESTALE;
+    if (fs_node_is_status(n))
+        return 0;
     if (n->inode.view == INODE_VIRTUAL)
         return layout_stat(n->layout, n->inode.kind, n->inode.number, &mtime) ? 0 : -ESTALE;
     n->backup = layout_backup(n->layout, n->inode.ordinal);
@@ -117,10 +119,15 @@ void fs_child_attr(const Fs *fs, const Layout *l, const LayoutChild *child, stru
 int fs_node_attr(Fs *fs, const FsNode *n, struct stat *ret_stat, Error *e)
 {
     const Inode *i = &n->inode;
+    struct fuse_entry_param param;
+    if (fs_node_is_status(n)) {
+        fs_status_param(fs, &param);
+        *ret_stat = param.attr;
+        return 0;
+    }
     if (n->rendered) {
         uint64_t size;
         int r = rendered_size(fs->rendered, n->backup, n->rendered, &size, e);
-        struct fuse_entry_param param;
         if (r == 0) {
             fs_rendered_param(fs, n->backup, n->rendered, size, &param);
             *ret_stat = param.attr;
@@ -149,6 +156,17 @@ void fs_rendered_param(const Fs *fs, const LayoutBackup *backup, RenderedFile fi
     };
     fill_attr(fs, ret_param->ino, S_IFREG | 0444, size,
               (struct timespec){.tv_sec = backup->timestamp}, &ret_param->attr);
+}
+
+/* Its size is not known before it is read, as with the files of /proc. */
+void fs_status_param(const Fs *fs, struct fuse_entry_param *ret_param)
+{
+    *ret_param = (struct fuse_entry_param){
+        .ino = inode_of_virtual(INODE_STATUS, 0),
+        .entry_timeout = FS_FOREVER,
+    };
+    fill_attr(fs, ret_param->ino, S_IFREG | 0444, 0, (struct timespec){.tv_sec = fs->started},
+              &ret_param->attr);
 }
 
 void fs_entry_param(const Fs *fs, const LayoutBackup *backup, uint64_t ino, const DirEntry *entry,

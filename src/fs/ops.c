@@ -35,6 +35,10 @@ static int new_layout(Fs *fs, const Layout *before, Layout **ret_layout, Error *
     backup_list_unref(list);
     if (r < 0)
         return error_oom(e);
+    pthread_mutex_lock(&fs->lock);
+    fs->generation++;
+    fs->scanned = now.tv_sec;
+    pthread_mutex_unlock(&fs->lock);
     if (left_out > 0)
         fs_log(fs, LOG_WARNING, "%zu backups have names or sizes that can't be shown", left_out);
     return 0;
@@ -46,6 +50,7 @@ int fs_new(Store *store, const FsOptions *o, Fs **ret_fs, Error *e)
     if (!fs)
         return error_oom(e);
     *fs = (Fs){.store = store, .options = *o, .uid = getuid(), .gid = getgid()};
+    fs->started = time(NULL);
     pthread_mutex_init(&fs->lock, NULL);
     int r = cache_new(store_objects(store), o->cache_size, &fs->cache);
     if (r < 0) {
@@ -76,6 +81,7 @@ void fs_free(Fs *fs)
     layout_unref(fs->layout);
     cache_free(fs->cache);
     pthread_mutex_destroy(&fs->lock);
+    free(fs->last_failure);
     free(fs);
 }
 
@@ -149,7 +155,9 @@ static int lookup_virtual(Fs *fs, const FsNode *n, const char *name,
                           struct fuse_entry_param *ret_param)
 {
     LayoutChild child;
-    if (layout_lookup(n->layout, n->inode.kind, n->inode.number, name, &child))
+    if (n->inode.kind == INODE_ROOT && strcmp(name, FS_STATUS_NAME) == 0)
+        fs_status_param(fs, ret_param);
+    else if (layout_lookup(n->layout, n->inode.kind, n->inode.number, name, &child))
         fs_child_param(fs, n->layout, &child, ret_param);
     else
         *ret_param = (struct fuse_entry_param){.entry_timeout = FS_LISTING};

@@ -6,6 +6,9 @@
 
 #include "store/store_private.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
+
+#define OVERLAY_INTERVAL 0.1 /* seconds between two listings of the packs for it */
 
 /* Put all objects of `pack` into the overlay. Lock held for writing. */
 static int overlay_add(Store *s, const ObjectId *pack, Error *e)
@@ -36,17 +39,31 @@ void store_overlay_clear(Store *s)
     free(s->overlay_packs);
     s->overlay_packs = NULL;
     s->n_overlay_packs = 0;
-    s->overlay_is_full = false;
+    s->overlay_of = 0;
 }
 
-/* Index every pack in memory: the last resort when the catalogue knows too little. */
+/* Whether there can be packs that a full overlay lacks. With much missing this is asked for each
+ * object, and listing takes longer than any look-up. Lock held for writing. */
+static bool overlay_is_old(Store *s)
+{
+    double now = clock_monotonic();
+    if (s->overlay_of != 0 && now - s->overlay_listed < OVERLAY_INTERVAL)
+        return false;
+    s->overlay_listed = now;
+    return true;
+}
+
+/* Index every pack in memory: the last resort when the catalogue knows too little. Once done, again
+ * only when packs came since. */
 int store_overlay_fill(Store *s)
 {
     _cleanup_free_ ObjectId *names = NULL;
     size_t n;
     pthread_rwlock_wrlock(&s->lock);
-    bool full = s->overlay_is_full;
-    int r = full ? -ENOENT : packset_refresh(s->packs, NULL);
+    int r = overlay_is_old(s) ? packset_refresh(s->packs, NULL) : -ENOENT;
+    uint64_t generation = packset_generation(s->packs);
+    if (r == 0 && s->overlay_of == generation)
+        r = -ENOENT;
     if (r == 0 && packset_names(s->packs, &names, &n) < 0)
         r = -ENOMEM;
     if (r == 0) {
@@ -56,7 +73,7 @@ int store_overlay_fill(Store *s)
             if (r < 0 && r != -ENOMEM)
                 r = 0; /* what this pack held will be missed by name */
         }
-        s->overlay_is_full = r == 0;
+        s->overlay_of = r == 0 ? generation : 0;
     }
     pthread_rwlock_unlock(&s->lock);
     return r;

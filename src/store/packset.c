@@ -27,7 +27,7 @@ struct PackSet {
     Backend *backend;
     pthread_mutex_t lock; /* guards everything below */
     Pack *packs;
-    uint64_t tick;
+    uint64_t tick, generation;
     size_t n_open, n_indexes;
 };
 
@@ -95,6 +95,7 @@ static Pack *find_or_add(PackSet *s, const ObjectId *sha256)
         return NULL;
     p->sha256 = *sha256;
     HASH_ADD(hh, s->packs, sha256.b, ID_SIZE, p);
+    s->generation++;
     return p;
 }
 
@@ -172,6 +173,14 @@ size_t packset_count(PackSet *s)
     size_t n = HASH_COUNT(s->packs);
     pthread_mutex_unlock(&s->lock);
     return n;
+}
+
+uint64_t packset_generation(PackSet *s)
+{
+    pthread_mutex_lock(&s->lock);
+    uint64_t generation = s->generation;
+    pthread_mutex_unlock(&s->lock);
+    return generation;
 }
 
 int packset_names(PackSet *s, ObjectId **ret_names, size_t *ret_n)

@@ -21,7 +21,10 @@ struct Store {
     IdMap overlay;           /* objects of packs the catalogue does not know */
     ObjectId *overlay_packs; /* Location.pack counts in here */
     size_t n_overlay_packs;
-    bool overlay_is_full; /* it holds every pack: the catalogue was found wanting */
+    /* Not 0: the overlay holds every pack there was at that generation of the pack set, since the
+     * catalogue was found wanting. */
+    uint64_t overlay_of;
+    double overlay_listed; /* when the packs were last listed for it, by clock_monotonic */
     BackupList *list;
     uint64_t stamps[3];
 

@@ -48,6 +48,13 @@ static void root_has_the_number_of_fuse(void **state)
     assert_int_equal(back.kind, INODE_ROOT);
 }
 
+static void status_file(void **state)
+{
+    Inode back;
+    assert_true(inode_parse(inode_of_virtual(INODE_STATUS, 0), &back));
+    assert_int_equal(back.kind, INODE_STATUS);
+}
+
 static void others_are_refused(void **state)
 {
     static const uint64_t bad[] = {
@@ -58,6 +65,7 @@ static void others_are_refused(void **state)
         15ull << 60,     /* no kind 0 */
         15ull << 60 | 1, /* the root has one number only */
         15ull << 60 | INODE_KIND_END,
+        15ull << 60 | 1ull << 32 | INODE_STATUS,
         1ull << 60 | 1, /* a directory of backup 0 */
         1ull << 32,     /* a root directory that is a file */
     };
@@ -73,6 +81,7 @@ int main(void)
         cmocka_unit_test(entries_round_trip),
         cmocka_unit_test(virtual_directories_round_trip),
         cmocka_unit_test(root_has_the_number_of_fuse),
+        cmocka_unit_test(status_file),
         cmocka_unit_test(others_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,6 +52,35 @@ def test_rendered_files(filled, mount):
         assert not (mnt / "backup.json").exists()
 
 
+def test_status(filled, mount, shop):
+    """Hidden from every listing, new with every open, and gone nowhere else."""
+    with mount(filled) as mnt:
+        path = mnt / ".bakfs-status"
+        assert ".bakfs-status" not in os.listdir(mnt)
+        assert not (mnt / "latest" / ".bakfs-status").exists()
+        assert stat.S_ISREG(os.stat(path).st_mode) and os.stat(path).st_size == 0
+        first = json.loads(path.read_text())
+        assert first["store_id"] in (filled.path / "config.json").read_text()
+        assert first["backups"] == 1 and first["generation"] == 1
+        assert first["errors"] == {"count": 0, "last": None}
+        (mnt.latest() / "shop.db").read_bytes()
+        with open(path) as opened:
+            after = json.load(opened)
+            opened.seek(0)
+            assert json.load(opened) == after
+        assert after["cache"]["loads"] > first["cache"]["loads"]
+        assert after["cache"]["limit"] >= after["cache"]["bytes"] > 0
+        filled.dump(f"sqlite:{shop}")
+        helpers.wait_until(lambda: json.loads(path.read_text())["backups"] == 2)
+        assert json.loads(path.read_text())["generation"] > 1
+        for refused in (lambda: os.listdir(path), lambda: os.stat(path / "x")):
+            with pytest.raises(NotADirectoryError):
+                refused()
+        with pytest.raises(OSError) as error:
+            open(path, "r+b")
+        assert error.value.errno == errno.EROFS
+
+
 def test_sums(filled, mount):
     """sha256sum -c agrees, and no file is forgotten."""
     with mount(filled) as mnt:

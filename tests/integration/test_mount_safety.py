@@ -14,6 +14,7 @@ import storereader
 import storewriter
 
 T0 = 1768487445
+TYPE_ROPE, TYPE_DIR = 2, 3
 
 
 def read_all(top):
@@ -66,11 +67,16 @@ def test_objects_move_to_other_packs(store, big_sqlite, mount):
 def test_packs_move_during_reads_without_notice(store, big_sqlite, mount):
     """The packs are gone before the driver was told: it looks for the objects itself."""
     store.dump(f"sqlite:{big_sqlite}", env={"BAKFS_TEST_TIME": T0})
-    with mount(store) as mnt:
+    with mount(store, "-o", "cache_size=1M,threads=0") as mnt:
         assert os.listdir(mnt / "latest")
         for pack in store.packs():
             storewriter.move_objects(store, pack)
         assert (mnt.latest() / "big.db").read_bytes() == big_sqlite.read_bytes()
+        for pack in store.packs():
+            storewriter.move_objects(store, pack)
+        with open(mnt.latest() / "big.db", "rb") as f:
+            os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            assert f.read() == big_sqlite.read_bytes()
 
 
 def mutate(rng, data):
@@ -93,32 +99,99 @@ def alive(mnt):
     assert set(os.listdir(mnt)) == {"archive", "by-id", "collections", "latest"}
 
 
-def test_crafted_directories_and_ropes(store, shop, mount):
-    """Root directories with changed bytes under their right names: the parsers behind every
-    checksum get them, and the ropes that stand in them."""
-    store.dump(f"sqlite:{shop}", env={"BAKFS_TEST_TIME": T0})
-    (manifest,) = store.manifests()
-    doc = json.loads(manifest.read_text())
+def plain_objects(store):
+    """{id: (type, bytes)} of what is stored as it is or compressed."""
     objects = {}
     for pack in store.packs():
         for record in storewriter.split_pack(pack.read_bytes())[1]:
             got = storereader.Record(record[0], 0)
             if got.encoding < 2:
                 objects[got.id] = (got.type, got.plain())
-    rng = random.Random(5)
-    records, seen = [], set()
-    root = objects[bytes.fromhex(doc["root"]["id"])][1]
-    for ordinal in range(2, 202):
-        plain = mutate(rng, root)
+    return objects
+
+
+class Crafted:
+    """Backups like the one of manifest `doc` with other root directories."""
+
+    def __init__(self, store, doc, objects):
+        self.store, self.doc = store, doc
+        self.known = set(objects)
+        self.records = []
+        self.n = 1
+
+    def add_object(self, plain, type):
+        """Its id."""
         id = hashlib.sha256(plain).digest()
-        if id not in seen and id not in objects:
-            records.append(storewriter.raw_record(plain, 3))
-            seen.add(id)
-        crafted = dict(doc, ordinal=ordinal, timestamp=T0 + ordinal,
-                       backup_id=f"backup-{ordinal:016x}", archive_name=f"archive-{ordinal}",
-                       root={"id": id.hex(), "entries": doc["root"]["entries"]})
-        storewriter.add_manifest(store, crafted)
-    storewriter.add_pack(store, storewriter.join_pack(storewriter.KIND_NODES, records))
+        if id not in self.known:
+            self.records.append(storewriter.raw_record(plain, type))
+            self.known.add(id)
+        return id
+
+    def add_backup(self, root):
+        self.n += 1
+        storewriter.add_manifest(self.store, dict(
+            self.doc, ordinal=self.n, timestamp=T0 + self.n, backup_id=f"backup-{self.n:016x}",
+            archive_name=f"archive-{self.n}",
+            root={"id": root.hex(), "entries": self.doc["root"]["entries"]}))
+
+    def write(self):
+        pack = storewriter.join_pack(storewriter.KIND_NODES, self.records)
+        storewriter.add_pack(self.store, pack)
+        (self.store.path / "metadata.db").unlink()
+
+
+def test_crafted_rope_nodes(store, big_sqlite, mount):
+    """The same with the ropes that are objects of their own: changed at the top, and below it."""
+    store.dump(f"sqlite:{big_sqlite}", env={"BAKFS_TEST_TIME": T0})
+    (manifest,) = store.manifests()
+    doc = json.loads(manifest.read_text())
+    objects = plain_objects(store)
+    root = objects[bytes.fromhex(doc["root"]["id"])][1]
+    ropes = {id: plain for id, (type, plain) in objects.items() if type == TYPE_ROPE}
+    tops = [id for id in ropes if id in root]
+    assert tops
+    rng = random.Random(6)
+    crafted = Crafted(store, doc, objects)
+    for _ in range(100):
+        top = rng.choice(tops)
+        new = mutate(rng, ropes[top])
+        below = [id for id in ropes if id in ropes[top]]
+        if below and rng.random() < 0.5:
+            id = rng.choice(below)
+            new = ropes[top].replace(id, crafted.add_object(mutate(rng, ropes[id]), TYPE_ROPE))
+        crafted.add_backup(crafted.add_object(
+            root.replace(top, crafted.add_object(new, TYPE_ROPE)), TYPE_DIR))
+    crafted.write()
+    original = big_sqlite.read_bytes()
+    with mount(store, "-o", "xattr") as mnt:
+        names = os.listdir(mnt / "by-id")
+        assert len(names) == 101
+        failed = 0
+        for name in names:
+            path = mnt / "by-id" / name / "big.db"
+            try:
+                failed += path.read_bytes() != original
+                os.getxattr(path, "user.bakfs.chunks")
+            except OSError:
+                failed += 1
+        assert failed > 20
+        alive(mnt)
+        assert (mnt / "by-id" / doc["backup_id"] / "big.db").read_bytes() == original
+
+
+def test_crafted_directories_and_ropes(store, shop, mount):
+    """Root directories with changed bytes under their right names: the parsers behind every
+    checksum get them, and the ropes that stand in them."""
+    store.dump(f"sqlite:{shop}", env={"BAKFS_TEST_TIME": T0})
+    (manifest,) = store.manifests()
+    doc = json.loads(manifest.read_text())
+    objects = plain_objects(store)
+    rng = random.Random(5)
+    crafted = Crafted(store, doc, objects)
+    root = objects[bytes.fromhex(doc["root"]["id"])][1]
+    for _ in range(200):
+        crafted.add_backup(crafted.add_object(mutate(rng, root), TYPE_DIR))
+    crafted.write()
     (store.path / "metadata.db").unlink()
     with mount(store, "-o", "xattr") as mnt:
         names = os.listdir(mnt / "by-id")
