@@ -192,7 +192,6 @@ def test_crafted_directories_and_ropes(store, shop, mount):
     for _ in range(200):
         crafted.add_backup(crafted.add_object(mutate(rng, root), TYPE_DIR))
     crafted.write()
-    (store.path / "metadata.db").unlink()
     with mount(store, "-o", "xattr") as mnt:
         names = os.listdir(mnt / "by-id")
         assert len(names) == 201
