@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "util/buf.h"
@@ -12,12 +13,20 @@
 #define BUCKETS_MIN     64u
 #define BUCKET_BYTES    (32u << 10) /* bytes of cache a bucket stands for: a typical object */
 
+/* Bytes of objects that were passed by: at most so many, and so large a part of the cache. Enough
+ * for a second reader that follows close behind, as diff's does, and small enough for the memory
+ * to be used again while it is still in the processor's caches: fresh memory costs as much as
+ * decompressing into it. */
+#define PASSED_MAX   (16u << 20)
+#define PASSED_SHARE 4u
+
 /* One object, loaded or being loaded. `refs` counts the table's hold and every get that waits;
  * guarded by the shard's lock. */
 typedef struct Entry {
     ObjectId id;
     struct Entry *chain;         /* next in the bucket */
-    struct Entry *newer, *older; /* in the list of use, once loaded */
+    struct List *list;           /* where it is, once loaded */
+    struct Entry *newer, *older; /* in that list */
     Object *object;              /* NULL until loaded, and when the load failed */
     uint64_t charge;
     unsigned refs;
@@ -25,18 +34,23 @@ typedef struct Entry {
     Error error; /* why the load failed */
 } Entry;
 
+/* In the order of their last use. */
+typedef struct List {
+    Entry *newest, *oldest;
+    uint64_t bytes, limit;
+} List;
+
 typedef struct Shard {
     pthread_mutex_t lock;
     pthread_cond_t loaded; /* some load of this shard has ended */
     Entry **buckets;
-    size_t n_buckets; /* a power of two */
-    Entry *newest, *oldest;
-    uint64_t limit;
+    size_t n_buckets;  /* a power of two */
+    List kept, passed; /* kept.limit is that of both together */
     CacheStats stats;
 } Shard;
 
 struct Cache {
-    ObjectSource source; /* first: a source pointer is a cache pointer */
+    ObjectSource keeping, passing;
     ObjectSource *below;
     unsigned n_shards; /* a power of two */
     Shard shards[SHARDS_MAX];
@@ -73,28 +87,41 @@ static void table_remove(Shard *s, Entry *e)
     s->stats.bytes -= e->charge;
 }
 
-static void use_remove(Shard *s, Entry *e)
+static void list_remove(Entry *e)
 {
-    *(e->newer ? &e->newer->older : &s->newest) = e->older;
-    *(e->older ? &e->older->newer : &s->oldest) = e->newer;
+    List *l = e->list;
+    *(e->newer ? &e->newer->older : &l->newest) = e->older;
+    *(e->older ? &e->older->newer : &l->oldest) = e->newer;
     e->newer = e->older = NULL;
+    e->list = NULL;
+    l->bytes -= e->charge;
 }
 
-static void use_add(Shard *s, Entry *e)
+static void list_add(List *l, Entry *e)
 {
-    e->older = s->newest;
-    *(s->newest ? &s->newest->newer : &s->oldest) = e;
-    s->newest = e;
+    e->older = l->newest;
+    *(l->newest ? &l->newest->newer : &l->oldest) = e;
+    l->newest = e;
+    e->list = l;
+    l->bytes += e->charge;
 }
 
-/* Take out what was used longest ago until the shard keeps its limit; returns it as a chain, to be
+/* What is to go next, or NULL. */
+static Entry *surplus(const Shard *s)
+{
+    bool is_over = s->stats.bytes > s->kept.limit;
+    if (s->passed.oldest && (is_over || s->passed.bytes > s->passed.limit))
+        return s->passed.oldest;
+    return is_over ? s->kept.oldest : NULL;
+}
+
+/* Take out what was used longest ago until the shard keeps its limits; returns it as a chain, to be
  * freed without the lock. Loads under way stay. */
 static Entry *shrink(Shard *s)
 {
     Entry *out = NULL;
-    while (s->stats.bytes > s->limit && s->oldest) {
-        Entry *e = s->oldest;
-        use_remove(s, e);
+    for (Entry *e; (e = surplus(s));) {
+        list_remove(e);
         table_remove(s, e);
         s->stats.objects--;
         if (e->refs > 1) { /* a waiter has yet to wake: it frees the entry */
@@ -160,7 +187,7 @@ static Entry *start_load(Shard *s, const ObjectId *id)
 }
 
 /* With the shard's lock. `error` moves into the entry. */
-static void end_load(Shard *s, Entry *entry, int r, Object *object, Error *error)
+static void end_load(Shard *s, Entry *entry, List *list, int r, Object *object, Error *error)
 {
     entry->loading = false;
     if (r < 0) {
@@ -175,16 +202,17 @@ static void end_load(Shard *s, Entry *entry, int r, Object *object, Error *error
         entry->charge = object->len + sizeof(*object) + sizeof(*entry);
         s->stats.bytes += entry->charge;
         s->stats.objects++;
-        use_add(s, entry);
+        list_add(list, entry);
     }
     pthread_cond_broadcast(&s->loaded);
 }
 
-static int cache_get(ObjectSource *source, const ObjectId *id, Object **ret_object, Error *e)
+static int get(Cache *c, const ObjectId *id, bool passing, Object **ret_object, Error *e)
 {
-    Cache *c = (Cache *)source;
     /* The last bytes choose the shard, the first ones the bucket. */
     Shard *s = &c->shards[id->b[ID_SIZE - 1] & (c->n_shards - 1)];
+    List *list = passing ? &s->passed : &s->kept;
+    Entry *out = NULL;
 
     pthread_mutex_lock(&s->lock);
     Entry *entry = find(s, id);
@@ -194,15 +222,17 @@ static int cache_get(ObjectSource *source, const ObjectId *id, Object **ret_obje
             r = wait_for(s, entry, ret_object, e);
         } else {
             s->stats.hits++;
-            use_remove(s, entry);
-            use_add(s, entry);
+            list_remove(entry);
+            list_add(list, entry);
             r = answer(entry, ret_object, e);
+            out = shrink(s);
         }
         pthread_mutex_unlock(&s->lock);
+        free_chain(out);
         return r;
     }
     entry = start_load(s, id);
-    Entry *out = shrink(s);
+    out = shrink(s);
     pthread_mutex_unlock(&s->lock);
     free_chain(out);
     if (!entry)
@@ -213,7 +243,7 @@ static int cache_get(ObjectSource *source, const ObjectId *id, Object **ret_obje
     int r = object_get(c->below, id, &object, &error);
 
     pthread_mutex_lock(&s->lock);
-    end_load(s, entry, r, object, &error);
+    end_load(s, entry, list, r, object, &error);
     r = answer(entry, ret_object, e);
     out = shrink(s);
     entry_unref(entry);
@@ -222,12 +252,23 @@ static int cache_get(ObjectSource *source, const ObjectId *id, Object **ret_obje
     return r;
 }
 
+static int get_keeping(ObjectSource *source, const ObjectId *id, Object **ret_object, Error *e)
+{
+    return get((Cache *)((char *)source - offsetof(Cache, keeping)), id, false, ret_object, e);
+}
+
+static int get_passing(ObjectSource *source, const ObjectId *id, Object **ret_object, Error *e)
+{
+    return get((Cache *)((char *)source - offsetof(Cache, passing)), id, true, ret_object, e);
+}
+
 int cache_new(ObjectSource *below, uint64_t limit, Cache **ret_cache)
 {
     Cache *c = calloc(1, sizeof(*c));
     if (!c)
         return -ENOMEM;
-    c->source.get = cache_get;
+    c->keeping.get = get_keeping;
+    c->passing.get = get_passing;
     c->below = below;
     c->n_shards = 1;
     while (c->n_shards < SHARDS_MAX && limit / (c->n_shards * 2) >= SHARD_BYTES_MIN)
@@ -240,7 +281,9 @@ int cache_new(ObjectSource *below, uint64_t limit, Cache **ret_cache)
         Shard *s = &c->shards[i];
         pthread_mutex_init(&s->lock, NULL);
         pthread_cond_init(&s->loaded, NULL);
-        s->limit = limit / c->n_shards;
+        uint64_t passed = limit / PASSED_SHARE;
+        s->kept.limit = limit / c->n_shards;
+        s->passed.limit = (passed < PASSED_MAX ? passed : PASSED_MAX) / c->n_shards;
         s->n_buckets = n_buckets;
         s->buckets = calloc(n_buckets, sizeof(*s->buckets));
         if (!s->buckets) {
@@ -259,7 +302,7 @@ void cache_free(Cache *c)
         return;
     for (unsigned i = 0; i < c->n_shards; i++) {
         Shard *s = &c->shards[i];
-        s->limit = 0;
+        s->kept.limit = 0;
         free_chain(shrink(s));
         free(s->buckets);
         pthread_cond_destroy(&s->loaded);
@@ -270,7 +313,12 @@ void cache_free(Cache *c)
 
 ObjectSource *cache_objects(Cache *c)
 {
-    return &c->source;
+    return &c->keeping;
+}
+
+ObjectSource *cache_passing(Cache *c)
+{
+    return &c->passing;
 }
 
 void cache_stats(Cache *c, CacheStats *ret_stats)

@@ -29,4 +29,8 @@ void cache_free(Cache *c);
  * pack holds), which becomes -ESTALE: above a cache -ENOENT means that there is no such name. */
 ObjectSource *cache_objects(Cache *c);
 
+/* The same cache for a reader that passes by and is not expected back: what it gets is kept for a
+ * short while, until a get through cache_objects. */
+ObjectSource *cache_passing(Cache *c);
+
 void cache_stats(Cache *c, CacheStats *ret_stats);

@@ -20,8 +20,9 @@ typedef struct OpenFile {
     size_t node_len;
     uint64_t size;
     Inode inode;
-    pthread_mutex_t lock; /* guards what follows; only ever tried, never waited for */
-    RopeCursor *cursor;   /* where the last read was; made with the first */
+    atomic_bool is_passing; /* it is being read from front to back */
+    pthread_mutex_t lock;   /* guards what follows; only ever tried, never waited for */
+    RopeCursor *cursor;     /* where the last read was; made with the first */
     Reading reading;
 } OpenFile;
 
@@ -30,5 +31,5 @@ static inline OpenFile *open_file(const struct fuse_file_info *fi)
     return (OpenFile *)(uintptr_t)fi->fh;
 }
 
-/* Take note of a read and ask for what a sequential reader will want next. */
+/* Take note of a read, and ask for what a sequential reader will want next. */
 void file_read_ahead(Fs *fs, OpenFile *f, uint64_t off, size_t size);

@@ -55,7 +55,8 @@ static int leaf_bytes(Fs *fs, OpenFile *f, uint64_t off, const uint8_t **ret_dat
         data = leaf.literal;
         holder = TAKE_PTR(leaf.holder);
     } else {
-        r = object_get(fs->objects, &leaf.id, &holder, e);
+        bool is_passing = atomic_load_explicit(&f->is_passing, memory_order_relaxed);
+        r = object_get(is_passing ? cache_passing(fs->cache) : fs->objects, &leaf.id, &holder, e);
         if (r == 0 && holder->len != leaf.len) {
             char hex[ID_HEX_SIZE];
             id_to_hex(&leaf.id, hex);

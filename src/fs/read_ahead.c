@@ -47,15 +47,16 @@ static void ask(Fs *fs, OpenFile *f, uint64_t end)
 
 void file_read_ahead(Fs *fs, OpenFile *f, uint64_t off, size_t size)
 {
-    if (!fs->ahead || size == 0 || f->size <= STREAK_MIN || pthread_mutex_trylock(&f->lock) != 0)
+    if (size == 0 || f->size <= STREAK_MIN || pthread_mutex_trylock(&f->lock) != 0)
         return;
     Reading *r = &f->reading;
     note(r, off, size);
+    atomic_store_explicit(&f->is_passing, r->streak >= STREAK_MIN, memory_order_relaxed);
     /* As far ahead as was read so far, so that little is in vain. */
     uint64_t ahead = r->streak < fs->ahead_max ? r->streak : fs->ahead_max;
     uint64_t end = ahead < f->size - r->next ? r->next + ahead : f->size;
     /* In strides, not object by object: what is asked for is well ahead either way. */
-    if (r->streak >= STREAK_MIN && (end == f->size || r->asked < r->next + ahead / 2))
+    if (fs->ahead && r->streak >= STREAK_MIN && (end == f->size || r->asked < r->next + ahead / 2))
         ask(fs, f, end);
     pthread_mutex_unlock(&f->lock);
 }

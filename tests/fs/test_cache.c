@@ -61,14 +61,57 @@ static Cache *new_cache(Fake *f, uint64_t limit)
     return c;
 }
 
-static void get(Cache *c, uint32_t n)
+static void get_from(ObjectSource *source, uint32_t n)
 {
     ObjectId id = make_id(n);
     Object *o = NULL;
-    assert_int_equal(object_get(cache_objects(c), &id, &o, NULL), 0);
+    assert_int_equal(object_get(source, &id, &o, NULL), 0);
     assert_int_equal(o->data[0], (uint8_t)n);
     assert_int_equal(o->data[o->len - 1], (uint8_t)n);
     object_unref(o);
+}
+
+static void get(Cache *c, uint32_t n)
+{
+    get_from(cache_objects(c), n);
+}
+
+/* What a reader passes by leaves soon, and nothing that others use leaves for it. */
+static void passing_takes_little_room(void **state)
+{
+    Fake f = {.size = 100000};
+    Cache *c = new_cache(&f, 256 << 20);
+    CacheStats s;
+    for (uint32_t n = 0; n < 500; n++)
+        get(c, n);
+    for (uint32_t n = 1000; n < 5000; n++) {
+        if (n % 2)
+            get(c, n); /* read ahead */
+        get_from(cache_passing(c), n);
+        get_from(cache_passing(c), n);
+    }
+    cache_stats(c, &s);
+    assert_int_equal(atomic_load(&f.loads), 4500);
+    assert_in_range(s.bytes, 500 * f.size, 500 * f.size + (17 << 20));
+    for (uint32_t n = 0; n < 500; n++)
+        get(c, n);
+    get_from(cache_passing(c), 4999); /* a second reader close behind */
+    assert_int_equal(atomic_load(&f.loads), 4500);
+    cache_free(c);
+}
+
+/* Whoever comes back to what was passed keeps it. */
+static void passed_objects_can_be_kept(void **state)
+{
+    Fake f = {.size = 100000};
+    Cache *c = new_cache(&f, 256 << 20);
+    get_from(cache_passing(c), 1);
+    get(c, 1);
+    for (uint32_t n = 1000; n < 3000; n++)
+        get_from(cache_passing(c), n);
+    get(c, 1);
+    assert_int_equal(atomic_load(&f.loads), 2001);
+    cache_free(c);
 }
 
 static void second_get_is_a_hit(void **state)
@@ -258,6 +301,8 @@ static void crowd_in_a_small_cache(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(passing_takes_little_room),
+        cmocka_unit_test(passed_objects_can_be_kept),
         cmocka_unit_test(second_get_is_a_hit),
         cmocka_unit_test(memory_keeps_its_bound),
         cmocka_unit_test(what_is_used_stays),
