@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdlib.h>
 
 #include "util/buf.h"
@@ -49,8 +48,23 @@ typedef struct Shard {
     CacheStats stats;
 } Shard;
 
+/* What somebody who gets an object wants of the cache. */
+typedef enum Use {
+    USE_KEEPING,
+    USE_PASSING,
+    USE_AHEAD,
+    USE_END,
+} Use;
+
+/* The cache as a source. */
+typedef struct View {
+    ObjectSource source; /* first: a source pointer is a view pointer */
+    Cache *cache;
+    Use use;
+} View;
+
 struct Cache {
-    ObjectSource keeping, passing;
+    View views[USE_END];
     ObjectSource *below;
     unsigned n_shards; /* a power of two */
     Shard shards[SHARDS_MAX];
@@ -157,12 +171,22 @@ static int answer(Entry *entry, Object **ret_object, Error *e)
     return r;
 }
 
-static int wait_for(Shard *s, Entry *entry, Object **ret_object, Error *e)
+/* A reader that uses `use` came by. With the shard's lock. */
+static void touch(Shard *s, Entry *entry, Use use)
+{
+    if (!entry->list || use == USE_AHEAD) /* no list: it failed, or had to go meanwhile */
+        return;
+    list_remove(entry);
+    list_add(use == USE_PASSING ? &s->passed : &s->kept, entry);
+}
+
+static int wait_for(Shard *s, Entry *entry, Use use, Object **ret_object, Error *e)
 {
     s->stats.waits++;
     entry->refs++;
     while (entry->loading)
         pthread_cond_wait(&s->loaded, &s->lock);
+    touch(s, entry, use);
     int r = answer(entry, ret_object, e);
     entry_unref(entry);
     return r;
@@ -187,7 +211,7 @@ static Entry *start_load(Shard *s, const ObjectId *id)
 }
 
 /* With the shard's lock. `error` moves into the entry. */
-static void end_load(Shard *s, Entry *entry, List *list, int r, Object *object, Error *error)
+static void end_load(Shard *s, Entry *entry, Use use, int r, Object *object, Error *error)
 {
     entry->loading = false;
     if (r < 0) {
@@ -202,37 +226,38 @@ static void end_load(Shard *s, Entry *entry, List *list, int r, Object *object, 
         entry->charge = object->len + sizeof(*object) + sizeof(*entry);
         s->stats.bytes += entry->charge;
         s->stats.objects++;
-        list_add(list, entry);
+        list_add(use == USE_PASSING ? &s->passed : &s->kept, entry);
     }
     pthread_cond_broadcast(&s->loaded);
 }
 
-static int get(Cache *c, const ObjectId *id, bool passing, Object **ret_object, Error *e)
+static Shard *shard_of(Cache *c, const ObjectId *id)
 {
     /* The last bytes choose the shard, the first ones the bucket. */
-    Shard *s = &c->shards[id->b[ID_SIZE - 1] & (c->n_shards - 1)];
-    List *list = passing ? &s->passed : &s->kept;
-    Entry *out = NULL;
+    return &c->shards[id->b[ID_SIZE - 1] & (c->n_shards - 1)];
+}
 
+static int get(Cache *c, const ObjectId *id, Use use, Object **ret_object, Error *e)
+{
+    Shard *s = shard_of(c, id);
     pthread_mutex_lock(&s->lock);
     Entry *entry = find(s, id);
     if (entry) {
         int r;
         if (entry->loading) {
-            r = wait_for(s, entry, ret_object, e);
+            r = wait_for(s, entry, use, ret_object, e);
         } else {
             s->stats.hits++;
-            list_remove(entry);
-            list_add(list, entry);
+            touch(s, entry, use);
             r = answer(entry, ret_object, e);
-            out = shrink(s);
         }
+        Entry *out = shrink(s);
         pthread_mutex_unlock(&s->lock);
         free_chain(out);
         return r;
     }
     entry = start_load(s, id);
-    out = shrink(s);
+    Entry *out = shrink(s);
     pthread_mutex_unlock(&s->lock);
     free_chain(out);
     if (!entry)
@@ -243,7 +268,7 @@ static int get(Cache *c, const ObjectId *id, bool passing, Object **ret_object, 
     int r = object_get(c->below, id, &object, &error);
 
     pthread_mutex_lock(&s->lock);
-    end_load(s, entry, list, r, object, &error);
+    end_load(s, entry, use, r, object, &error);
     r = answer(entry, ret_object, e);
     out = shrink(s);
     entry_unref(entry);
@@ -252,14 +277,10 @@ static int get(Cache *c, const ObjectId *id, bool passing, Object **ret_object, 
     return r;
 }
 
-static int get_keeping(ObjectSource *source, const ObjectId *id, Object **ret_object, Error *e)
+static int source_get(ObjectSource *source, const ObjectId *id, Object **ret_object, Error *e)
 {
-    return get((Cache *)((char *)source - offsetof(Cache, keeping)), id, false, ret_object, e);
-}
-
-static int get_passing(ObjectSource *source, const ObjectId *id, Object **ret_object, Error *e)
-{
-    return get((Cache *)((char *)source - offsetof(Cache, passing)), id, true, ret_object, e);
+    const View *v = (const View *)source;
+    return get(v->cache, id, v->use, ret_object, e);
 }
 
 int cache_new(ObjectSource *below, uint64_t limit, Cache **ret_cache)
@@ -267,8 +288,8 @@ int cache_new(ObjectSource *below, uint64_t limit, Cache **ret_cache)
     Cache *c = calloc(1, sizeof(*c));
     if (!c)
         return -ENOMEM;
-    c->keeping.get = get_keeping;
-    c->passing.get = get_passing;
+    for (Use use = 0; use < USE_END; use++)
+        c->views[use] = (View){.source.get = source_get, .cache = c, .use = use};
     c->below = below;
     c->n_shards = 1;
     while (c->n_shards < SHARDS_MAX && limit / (c->n_shards * 2) >= SHARD_BYTES_MIN)
@@ -313,12 +334,17 @@ void cache_free(Cache *c)
 
 ObjectSource *cache_objects(Cache *c)
 {
-    return &c->keeping;
+    return &c->views[USE_KEEPING].source;
 }
 
 ObjectSource *cache_passing(Cache *c)
 {
-    return &c->passing;
+    return &c->views[USE_PASSING].source;
+}
+
+ObjectSource *cache_ahead(Cache *c)
+{
+    return &c->views[USE_AHEAD].source;
 }
 
 void cache_stats(Cache *c, CacheStats *ret_stats)

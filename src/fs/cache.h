@@ -33,4 +33,7 @@ ObjectSource *cache_objects(Cache *c);
  * short while, until a get through cache_objects. */
 ObjectSource *cache_passing(Cache *c);
 
+/* The same cache for loading what a reader is about to want: what is there stays as it is. */
+ObjectSource *cache_ahead(Cache *c);
+
 void cache_stats(Cache *c, CacheStats *ret_stats);

@@ -1,5 +1,6 @@
 /* The file system's life, and the operations on names and attributes. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -85,13 +86,26 @@ void fs_free(Fs *fs)
     free(fs);
 }
 
+/* Objects come and go by the thousand, in all threads. Their memory is to be used again at once:
+ * fresh pages cost more than decompressing into them, and glibc would give objects of this size
+ * back each time, or keep some for every thread. */
+static void tune_malloc(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_MMAP_THRESHOLD, 4 * OBJECT_MAX);
+    mallopt(M_TRIM_THRESHOLD, 64 * OBJECT_MAX);
+#endif
+}
+
 int fs_start(Fs *fs, Error *e)
 {
+    tune_malloc();
     uint64_t ahead = fs->options.cache_size / AHEAD_SHARE;
     fs->ahead_max = ahead < AHEAD_MAX ? ahead : AHEAD_MAX;
     if (fs->options.threads == 0 || fs->ahead_max < AHEAD_MIN)
         return 0;
-    return ahead_new(fs->objects, fs->options.threads, &fs->ahead, e);
+    return ahead_new(cache_ahead(fs->cache), fs->options.threads, &fs->ahead, e);
 }
 
 void fs_first_open(Fs *fs)
