@@ -14,11 +14,16 @@
 
 #define BUSY_MS 10000
 
+/* Chunks of one transaction. Its pages, one or two a chunk in a large catalogue, stay in memory
+ * until it ends, and only then are readers kept waiting: not for longer than writing them takes. */
+#define BATCH 8192
+
 struct Catalogue {
     sqlite3 *db;
     dev_t device; /* which file it is */
     ino_t inode;
     pthread_mutex_t lock; /* one statement at a time */
+    size_t n_added;       /* chunks in the transaction under way */
     sqlite3_stmt *find;
     sqlite3_stmt *add_chunk;
 };
@@ -148,8 +153,10 @@ static int open_db(const char *path, const char *store_id, bool writable, Catalo
     if (r == 0) {
         sqlite3_busy_timeout(c->db, BUSY_MS);
         /* Derived data: never worth a sync. */
-        sqlite3_exec(c->db, "PRAGMA synchronous = OFF; PRAGMA cache_size = -16384", NULL, NULL,
-                     NULL);
+        sqlite3_exec(c->db,
+                     "PRAGMA synchronous = OFF; PRAGMA cache_size = -16384;"
+                     "PRAGMA cache_spill = OFF",
+                     NULL, NULL, NULL);
         if (!is_ours(c, store_id)) {
             sqlite3_stmt *stmt = NULL;
             bool empty = writable &&
@@ -347,6 +354,7 @@ int catalogue_begin(Catalogue *c, Error *e)
 {
     pthread_mutex_lock(&c->lock);
     int r = run(c, "BEGIN IMMEDIATE", e);
+    c->n_added = 0;
     pthread_mutex_unlock(&c->lock);
     return r;
 }
@@ -397,6 +405,11 @@ int catalogue_add_pack(Catalogue *c, const ObjectId *sha256, uint64_t size, cons
     }
     if (r == 0)
         r = add_chunks(c, sqlite3_last_insert_rowid(c->db), index, e);
+    c->n_added += index->n;
+    if (r == 0 && c->n_added >= BATCH) {
+        c->n_added = 0;
+        r = run(c, "COMMIT; BEGIN IMMEDIATE", e);
+    }
     pthread_mutex_unlock(&c->lock);
     return r;
 }

@@ -35,7 +35,8 @@ int catalogue_events(Catalogue *c, int (*visit)(void *ctx, const char *name, con
                      void *ctx);
 int catalogue_packs(Catalogue *c, int (*visit)(void *ctx, const ObjectId *sha256), void *ctx);
 
-/* Changes, between begin and commit or rollback. Only on a writable one. */
+/* Changes, between begin and commit or rollback. Only on a writable one. Where many packs are added
+ * some are committed on the way, each with all of its chunks. */
 int catalogue_begin(Catalogue *c, Error *e);
 int catalogue_commit(Catalogue *c, Error *e);
 void catalogue_rollback(Catalogue *c);

@@ -1,75 +1,56 @@
 /* Where objects lie: by the catalogue, by what it does not know yet, and by the packs themselves.
  */
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stdint.h>
 
 #include "store/store_private.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 
-#define OVERLAY_INTERVAL 0.1 /* seconds between two listings of the packs for it */
+#define OVERLAY_INTERVAL 0.1       /* seconds after a listing of the packs that brought nothing */
+#define NEAR_MAX         (1 << 17) /* objects: 12 MiB, and one pack more */
 
-/* Put all objects of `pack` into the overlay. Lock held for writing. */
-static int overlay_add(Store *s, const ObjectId *pack, Error *e)
+/* Forget what lookups gathered of near packs: they may be gone. */
+static void near_clear(Store *s)
 {
-    _cleanup_(pack_index_release) PackIndex x = {0};
-    int r = packset_load_index(s->packs, pack, &x, NULL, e);
-    if (r < 0)
-        return r;
-    ObjectId *packs = reallocarray(s->overlay_packs, s->n_overlay_packs + 1, sizeof(*packs));
-    if (!packs)
-        return error_oom(e);
-    s->overlay_packs = packs;
-    packs[s->n_overlay_packs] = *pack;
-    for (size_t i = 0; i < x.n; i++) {
-        Location at = {.pack = (uint32_t)s->n_overlay_packs,
-                       .offset = x.entries[i].offset,
-                       .length = PACK_RECORD_SIZE + x.entries[i].stored_len};
-        if (idmap_put(&s->overlay, &x.entries[i].id, &at) < 0)
-            return error_oom(e);
-    }
-    s->n_overlay_packs++;
-    return 0;
+    pthread_mutex_lock(&s->near_lock);
+    places_clear(&s->near);
+    pthread_mutex_unlock(&s->near_lock);
 }
 
 void store_overlay_clear(Store *s)
 {
-    idmap_release(&s->overlay);
-    free(s->overlay_packs);
-    s->overlay_packs = NULL;
-    s->n_overlay_packs = 0;
+    places_clear(&s->overlay);
     s->overlay_of = 0;
+    near_clear(s);
 }
 
 /* Whether there can be packs that a full overlay lacks. With much missing this is asked for each
  * object, and listing takes longer than any look-up. Lock held for writing. */
-static bool overlay_is_old(Store *s)
+static bool overlay_may_be_old(const Store *s)
 {
-    double now = clock_monotonic();
-    if (s->overlay_of != 0 && now - s->overlay_listed < OVERLAY_INTERVAL)
-        return false;
-    s->overlay_listed = now;
-    return true;
+    return s->overlay_of == 0 || clock_monotonic() - s->overlay_vain >= OVERLAY_INTERVAL;
 }
 
 /* Index every pack in memory: the last resort when the catalogue knows too little. Once done, again
- * only when packs came since. */
+ * only when packs came or went since. */
 int store_overlay_fill(Store *s)
 {
     _cleanup_free_ ObjectId *names = NULL;
     size_t n;
     pthread_rwlock_wrlock(&s->lock);
-    int r = overlay_is_old(s) ? packset_refresh(s->packs, NULL) : -ENOENT;
+    int r = overlay_may_be_old(s) ? packset_refresh(s->packs, NULL) : -ENOENT;
     uint64_t generation = packset_generation(s->packs);
-    if (r == 0 && s->overlay_of == generation)
+    if (r == 0 && s->overlay_of == generation) {
+        s->overlay_vain = clock_monotonic();
         r = -ENOENT;
+    }
     if (r == 0 && packset_names(s->packs, &names, &n) < 0)
         r = -ENOMEM;
     if (r == 0) {
         store_overlay_clear(s);
         for (size_t i = 0; r == 0 && i < n; i++) {
-            r = overlay_add(s, &names[i], NULL);
+            r = places_add(&s->overlay, s->packs, &names[i], SIZE_MAX, NULL);
             if (r < 0 && r != -ENOMEM)
                 r = 0; /* what this pack held will be missed by name */
         }
@@ -79,22 +60,42 @@ int store_overlay_fill(Store *s)
     return r;
 }
 
-static bool find_in_overlay(Store *s, const ObjectId *id, Place *ret_place)
+/* The catalogue found something in `pack`. Objects that are read together lie together, so what is
+ * in a pack that was asked for lately is wanted from its index, without the catalogue. */
+static void near_learn(Store *s, const ObjectId *pack)
 {
-    const Location *at = idmap_get(&s->overlay, id);
-    if (at)
-        *ret_place =
-            (Place){.pack = s->overlay_packs[at->pack], .offset = at->offset, .length = at->length};
-    return at != NULL;
+    bool again = false;
+    pthread_mutex_lock(&s->near_lock);
+    for (unsigned i = 0; i < NEAR_PACKS && !again; i++)
+        again = id_compare(&s->asked[i], pack) == 0;
+    if (!again)
+        s->asked[s->n_asked++ % NEAR_PACKS] = *pack;
+    else if (!places_knows(&s->near, pack)) {
+        if (s->near.map.count >= NEAR_MAX)
+            places_clear(&s->near);
+        (void)places_add(&s->near, s->packs, pack, NEAR_MAX / 4, NULL);
+    }
+    pthread_mutex_unlock(&s->near_lock);
+}
+
+static bool near_find(Store *s, const ObjectId *id, Place *ret_place)
+{
+    pthread_mutex_lock(&s->near_lock);
+    bool found = places_find(&s->near, id, ret_place);
+    pthread_mutex_unlock(&s->near_lock);
+    return found;
 }
 
 int store_find(Store *s, const ObjectId *id, Place *ret_place)
 {
     pthread_rwlock_rdlock(&s->lock);
-    int r = find_in_overlay(s, id, ret_place) ? 0 : -ENOENT;
-    if (r < 0 && s->catalogue)
+    int r = places_find(&s->overlay, id, ret_place) || near_find(s, id, ret_place) ? 0 : -ENOENT;
+    if (r < 0 && s->catalogue) {
         r = catalogue_find(s->catalogue, id, &ret_place->pack, &ret_place->offset,
                            &ret_place->length);
+        if (r == 0)
+            near_learn(s, &ret_place->pack);
+    }
     pthread_rwlock_unlock(&s->lock);
     return r;
 }
@@ -102,11 +103,14 @@ int store_find(Store *s, const ObjectId *id, Place *ret_place)
 /* Objects of packs that the catalogue does not know go into the overlay. Lock held for writing. */
 int store_overlay_update(Store *s, const Lists *l, Error *e)
 {
+    near_clear(s);
+    if (s->overlay_of != 0 && s->overlay_of == packset_generation(s->packs))
+        return 0; /* it holds all of them, and was needed */
     store_overlay_clear(s);
     for (size_t i = 0; i < l->n_packs; i++) {
         if (l->packs[i].in_catalogue)
             continue;
-        int r = overlay_add(s, &l->packs[i].sha256, e);
+        int r = places_add(&s->overlay, s->packs, &l->packs[i].sha256, SIZE_MAX, e);
         if (r == -ENOMEM)
             return r;
     }

@@ -6,6 +6,7 @@
 #include <string.h>
 #define HASH_FUNCTION HASH_FNV /* the default one falls through its cases, which clang warns of */
 #include <uthash.h>
+#include <utlist.h>
 
 #include "util/cleanup.h"
 
@@ -15,11 +16,12 @@
 
 typedef struct Pack {
     ObjectId sha256;
-    BackendFile *file; /* NULL until used */
-    unsigned refs;     /* readers of `file` right now */
-    uint64_t used;     /* tick of the last use, for both bounds */
-    PackIndex index;   /* entries NULL until used */
-    bool listed;       /* seen by the refresh under way */
+    BackendFile *file;                    /* NULL until used */
+    unsigned refs;                        /* readers of `file` right now */
+    PackIndex index;                      /* entries NULL until used */
+    bool listed;                          /* seen by the refresh under way */
+    struct Pack *open_prev, *open_next;   /* among those with a file */
+    struct Pack *index_prev, *index_next; /* among those with an index */
     UT_hash_handle hh;
 } Pack;
 
@@ -27,7 +29,8 @@ struct PackSet {
     Backend *backend;
     pthread_mutex_t lock; /* guards everything below */
     Pack *packs;
-    uint64_t tick, generation;
+    uint64_t generation;
+    Pack *open, *indexed; /* lists; used longest ago first */
     size_t n_open, n_indexes;
 };
 
@@ -47,6 +50,7 @@ static void close_pack(PackSet *s, Pack *p)
     if (p->file) {
         s->backend->ops->close(p->file);
         p->file = NULL;
+        DL_DELETE2(s->open, p, open_prev, open_next);
         s->n_open--;
     }
 }
@@ -55,6 +59,7 @@ static void drop_index(PackSet *s, Pack *p)
 {
     if (p->index.entries) {
         pack_index_release(&p->index);
+        DL_DELETE2(s->indexed, p, index_prev, index_next);
         s->n_indexes--;
     }
 }
@@ -62,6 +67,7 @@ static void drop_index(PackSet *s, Pack *p)
 static void forget(PackSet *s, Pack *p)
 {
     HASH_DEL(s->packs, p);
+    s->generation++;
     close_pack(s, p);
     drop_index(s, p);
     free(p);
@@ -203,14 +209,13 @@ int packset_names(PackSet *s, ObjectId **ret_names, size_t *ret_n)
 /* Close the pack unused for longest when too many are open. */
 static void bound_open(PackSet *s)
 {
-    Pack *p, *next, *oldest = NULL;
+    Pack *p = s->open;
     if (s->n_open < MAX_OPEN)
         return;
-    HASH_ITER (hh, s->packs, p, next)
-        if (p->file && p->refs == 0 && (!oldest || p->used < oldest->used))
-            oldest = p;
-    if (oldest)
-        close_pack(s, oldest);
+    while (p && p->refs > 0)
+        p = p->open_next;
+    if (p)
+        close_pack(s, p);
 }
 
 /* Take the pack's open file; give it back with put_file. */
@@ -228,12 +233,15 @@ static int take_file(PackSet *s, const ObjectId *sha256, Pack **ret_pack, Error 
         pack_name(sha256, name);
         bound_open(s);
         r = s->backend->ops->open(s->backend, name, &p->file, e);
-        if (r == 0)
+        if (r == 0) {
+            DL_APPEND2(s->open, p, open_prev, open_next);
             s->n_open++;
+        }
     }
     if (r == 0) {
+        DL_DELETE2(s->open, p, open_prev, open_next);
+        DL_APPEND2(s->open, p, open_prev, open_next);
         p->refs++;
-        p->used = ++s->tick;
         *ret_pack = p;
     }
     pthread_mutex_unlock(&s->lock);
@@ -275,16 +283,13 @@ int packset_load_index(PackSet *s, const ObjectId *sha256, PackIndex *ret_index,
     return r;
 }
 
-static void bound_indexes(PackSet *s)
+static void keep_index(PackSet *s, Pack *p, const PackIndex *x)
 {
-    Pack *p, *next, *oldest = NULL;
-    if (s->n_indexes < MAX_INDEXES)
-        return;
-    HASH_ITER (hh, s->packs, p, next)
-        if (p->index.entries && (!oldest || p->used < oldest->used))
-            oldest = p;
-    if (oldest)
-        drop_index(s, oldest);
+    if (s->n_indexes >= MAX_INDEXES)
+        drop_index(s, s->indexed);
+    p->index = *x;
+    DL_APPEND2(s->indexed, p, index_prev, index_next);
+    s->n_indexes++;
 }
 
 /* The index's entry at `offset`, if that is the object `id`. */
@@ -324,7 +329,8 @@ int packset_describe(PackSet *s, const ObjectId *sha256, uint32_t offset, const 
     bool known = p && p->index.entries;
     if (known) {
         r = answer(&p->index, offset, id, ret_entry, ret_base);
-        p->used = ++s->tick;
+        DL_DELETE2(s->indexed, p, index_prev, index_next);
+        DL_APPEND2(s->indexed, p, index_prev, index_next);
     }
     pthread_mutex_unlock(&s->lock);
     if (known)
@@ -338,10 +344,7 @@ int packset_describe(PackSet *s, const ObjectId *sha256, uint32_t offset, const 
     pthread_mutex_lock(&s->lock);
     p = find(s, sha256);
     if (p && !p->index.entries) {
-        bound_indexes(s);
-        p->index = x;
-        p->used = ++s->tick;
-        s->n_indexes++;
+        keep_index(s, p, &x);
         x = (PackIndex){0};
     }
     pthread_mutex_unlock(&s->lock);

@@ -18,7 +18,7 @@ int packset_add(PackSet *s, const ObjectId *sha256, Error *e);
 bool packset_has(PackSet *s, const ObjectId *sha256);
 size_t packset_count(PackSet *s);
 
-/* Grows with every pack that the set learns of; 0 while it knows none. */
+/* Grows with every pack that comes or goes; 0 while there never was one. */
 uint64_t packset_generation(PackSet *s);
 
 /* All names, in no order; free with free(). */

@@ -85,7 +85,7 @@ static int fetch_record(Store *s, const ObjectId *id, Buf *bytes, PackRecord *re
             return r;
         PackEntry entry;
         ObjectId base;
-        if (r == -EBADMSG &&
+        if ((r == -EBADMSG || r == -EIO) &&
             packset_describe(s->packs, &first.pack, first.offset, id, &entry, &base) == 0)
             return name_damage(e, r, id, &first); /* the right place: the record is damaged */
     }

@@ -118,6 +118,7 @@ int store_open(const char *path, Store **ret_store, Error *e)
     s->objects.get = store_get;
     pthread_rwlock_init(&s->lock, NULL);
     pthread_mutex_init(&s->codec_lock, NULL);
+    pthread_mutex_init(&s->near_lock, NULL);
     s->path = strdup(path);
     int r = s->path ? backend_local_new(path, &s->backend, e) : error_oom(e);
     if (r == -ENOENT || r == -ENOTDIR) {
@@ -152,6 +153,7 @@ void store_close(Store *s)
     store_free_codecs(s);
     pthread_rwlock_destroy(&s->lock);
     pthread_mutex_destroy(&s->codec_lock);
+    pthread_mutex_destroy(&s->near_lock);
     free(s->path);
     free(s);
 }

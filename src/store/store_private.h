@@ -3,9 +3,11 @@
 
 #include <pthread.h>
 
-#include "store/idmap.h"
 #include "store/lists.h"
 #include "store/lock.h"
+#include "store/places.h"
+
+#define NEAR_PACKS 8 /* packs that the catalogue was last asked for and that may come again */
 
 struct Store {
     ObjectSource objects; /* first: store_objects hands it out */
@@ -17,16 +19,19 @@ struct Store {
     /* Guards what follows. Held for writing while lists and the packs' indexes are read, never
      * while objects are. */
     pthread_rwlock_t lock;
-    Catalogue *catalogue;    /* NULL: none can be used */
-    IdMap overlay;           /* objects of packs the catalogue does not know */
-    ObjectId *overlay_packs; /* Location.pack counts in here */
-    size_t n_overlay_packs;
+    Catalogue *catalogue; /* NULL: none can be used */
+    Places overlay;       /* packs the catalogue does not know */
     /* Not 0: the overlay holds every pack there was at that generation of the pack set, since the
      * catalogue was found wanting. */
     uint64_t overlay_of;
-    double overlay_listed; /* when the packs were last listed for it, by clock_monotonic */
+    double overlay_vain; /* when a listing last brought it nothing new, by clock_monotonic */
     BackupList *list;
     uint64_t stamps[3];
+
+    pthread_mutex_t near_lock; /* guards what follows */
+    Places near;               /* packs that are much asked for just now */
+    ObjectId asked[NEAR_PACKS];
+    unsigned n_asked;
 
     pthread_mutex_t codec_lock;
     struct StoreCodec *codecs; /* idle ones */
@@ -42,12 +47,6 @@ typedef struct StoreCodec {
 StoreCodec *store_take_codec(Store *s); /* NULL when out of memory */
 void store_put_codec(Store *s, StoreCodec *c);
 void store_free_codecs(Store *s);
-
-/* A record in a pack. */
-typedef struct Place {
-    ObjectId pack;
-    uint32_t offset, length;
-} Place;
 
 /* Where an object lies, as far as is known. -ENOENT. */
 int store_find(Store *s, const ObjectId *id, Place *ret_place);

@@ -78,6 +78,34 @@ static void test_by_both(void **state)
     assert_int_equal(store_overlay_fill(f->store), -ENOENT); /* once is enough */
 }
 
+/* Packs that are asked for again and again are read once, and not trusted when they are gone. */
+static void test_near_packs(void **state)
+{
+    Fixture *f = *state;
+    ObjectId *packs = NULL;
+    size_t n;
+    char name[PACK_NAME_SIZE], command[700];
+    fixture_reopen(f);
+    check_all_found(f);
+    assert_int_equal(packset_names(store_packs(f->store), &packs, &n), 0);
+    assert_int_equal(f->store->near.n_packs, n);
+    assert_true(f->store->near.map.count > 0);
+    pack_name(&packs[0], name);
+    snprintf(command, sizeof(command), "mv %s/%s %s/away", f->path, name, f->dir);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(store_overlay_fill(f->store), 0);
+    assert_int_equal(f->store->near.n_packs, 0);
+    snprintf(command, sizeof(command), "mv %s/away %s/%s", f->dir, f->path, name);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(store_overlay_fill(f->store), 0); /* packs came since */
+    check_all_found(f);
+    assert_int_equal(store_overlay_fill(f->store), -ENOENT);
+    Error error = ERROR_INIT;
+    assert_ok(store_refresh(f->store, &error)); /* what is full and still right is kept */
+    assert_int_equal(store_overlay_fill(f->store), -ENOENT);
+    free(packs);
+}
+
 /* An object whose pack is gone is not held, whatever the catalogue says. */
 static void test_lost_packs_hold_nothing(void **state)
 {
@@ -106,6 +134,7 @@ int main(void)
         WITH_STORE(test_by_the_catalogue),
         WITH_STORE(test_by_the_packs),
         WITH_STORE(test_by_both),
+        WITH_STORE(test_near_packs),
         WITH_STORE(test_lost_packs_hold_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
