@@ -220,6 +220,8 @@ int store_refresh(Store *s, Error *e)
 {
     _cleanup_(lists_release) Lists l = {0};
     uint64_t stamps[3];
+    if (!s->backend->ops->stamp(s->backend, "config.json")) /* nor would there be any backup */
+        return error_set(e, ENOENT, "%s is no store any more: config.json is missing", s->path);
     read_stamps(s, stamps); /* before listing: what comes in between shows as a change */
 
     pthread_rwlock_wrlock(&s->lock);

@@ -103,7 +103,11 @@ static int list_node(ListState *l, const ObjectId *id, int height)
                 l->position += child.entries;
                 l->index += child.below;
             } else if (r == 0) {
+                uint64_t position = l->position + child.entries, index = l->index + child.below;
                 r = list_node(l, &child.id, (int)node.height - 1);
+                /* Else crafted nodes that hold nothing could lead on for ever. */
+                if (r == 0 && (l->position != position || l->index != index))
+                    r = error_set(l->error, EBADMSG, "a directory holds not what it says");
             }
             continue;
         }

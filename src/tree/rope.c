@@ -200,49 +200,6 @@ int rope_find(ObjectSource *s, const void *root, size_t root_len, uint64_t offse
     return 0;
 }
 
-/* Copy from one leaf, `skip` bytes into it. */
-static int read_leaf(ObjectSource *s, const RopeLeaf *leaf, uint64_t skip, uint8_t *out, size_t n,
-                     Error *e)
-{
-    if (leaf->is_literal) {
-        memcpy(out, leaf->literal + skip, n);
-        return 0;
-    }
-    Object *o;
-    int r = object_get(s, &leaf->id, &o, e);
-    if (r < 0)
-        return r;
-    if (o->len == leaf->len)
-        memcpy(out, o->data + skip, n);
-    else
-        r = bad(e);
-    object_unref(o);
-    return r;
-}
-
-ssize_t rope_read(ObjectSource *s, const void *root, size_t root_len, uint64_t offset, void *data,
-                  size_t len, Error *e)
-{
-    size_t done = 0;
-    while (done < len) {
-        _cleanup_(rope_leaf_release) RopeLeaf leaf = {0};
-        int r = rope_find(s, root, root_len, offset + done, &leaf, e);
-        if (r == -ERANGE) {
-            error_release(e);
-            break;
-        }
-        if (r < 0)
-            return r;
-        uint64_t skip = offset + done - leaf.start;
-        size_t n = leaf.len - skip < len - done ? (size_t)(leaf.len - skip) : len - done;
-        r = read_leaf(s, &leaf, skip, (uint8_t *)data + done, n, e);
-        if (r < 0)
-            return r;
-        done += n;
-    }
-    return (ssize_t)done;
-}
-
 static int walk_node(ObjectSource *s, RopeNode *node, int (*visit)(void *ctx, const RopeVisit *v),
                      void *ctx, Error *e)
 {

@@ -1,6 +1,7 @@
 /* Finding bytes in a rope from where the last ones were. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tree/rope.h"
 #include "tree/rope_node.h"
@@ -130,4 +131,50 @@ int rope_cursor_peek(RopeCursor *c, uint64_t offset, bool *ret_is_object, Object
         *ret_id = entry.id;
     *ret_end = c->levels[c->n - 1].at + entry.length;
     return 0;
+}
+
+/* Copy from one leaf, `skip` bytes into it. */
+static int read_leaf(ObjectSource *s, const RopeLeaf *leaf, uint64_t skip, uint8_t *out, size_t n,
+                     Error *e)
+{
+    if (leaf->is_literal) {
+        memcpy(out, leaf->literal + skip, n);
+        return 0;
+    }
+    Object *o;
+    int r = object_get(s, &leaf->id, &o, e);
+    if (r < 0)
+        return r;
+    if (o->len == leaf->len)
+        memcpy(out, o->data + skip, n);
+    else
+        r = error_set(e, EBADMSG, "a chunk's length is not what the rope says");
+    object_unref(o);
+    return r;
+}
+
+ssize_t rope_read(ObjectSource *s, const void *root, size_t root_len, uint64_t offset, void *data,
+                  size_t len, Error *e)
+{
+    RopeCursor *c = NULL;
+    size_t done = 0;
+    int r = rope_cursor_new(s, root, root_len, &c, e);
+    while (r == 0 && done < len) {
+        RopeLeaf leaf = {0};
+        r = rope_cursor_find(c, offset + done, &leaf, e);
+        if (r < 0)
+            break;
+        uint64_t skip = offset + done - leaf.start;
+        size_t n = leaf.len - skip < len - done ? (size_t)(leaf.len - skip) : len - done;
+        r = read_leaf(s, &leaf, skip, (uint8_t *)data + done, n, e);
+        rope_leaf_release(&leaf);
+        if (r == 0)
+            done += n;
+    }
+    rope_cursor_free(c);
+    if (r < 0 && r != -ERANGE)
+        return r;
+    if (r == -ERANGE)
+        error_release(e);
+    return (ssize_t)done;
 }

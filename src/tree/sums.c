@@ -76,12 +76,19 @@ static int add_file(void *ctx, const char *path, const DirEntry *entry)
     return r < 0 ? r : add(s, "\n", 1);
 }
 
+/* A directory takes a node, a file none; a wide one some more. What the manifest says is capped:
+ * more than so many files would not fit in any case. */
+static uint64_t budget_of(uint64_t entries)
+{
+    const uint64_t max = SUMS_MAX / 16;
+    return entries < max / 2 ? 2 * entries + 1000 : max + 1000;
+}
+
 int sums_make(ObjectSource *objects, const ObjectId *root, uint64_t entries, Buf *out,
               uint64_t *ret_size, Error *e)
 {
     static const DirWalk walk = {.node = count_node, .file = add_file};
-    /* A directory takes a node, a file none; a wide one some more. */
-    Sums s = {.out = out, .budget = 2 * entries + 1000, .error = e};
+    Sums s = {.out = out, .budget = budget_of(entries), .error = e};
     int r = add(&s, header, sizeof(header) - 1);
     if (r == 0)
         r = dir_walk(objects, root, &walk, &s, e);

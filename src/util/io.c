@@ -7,6 +7,18 @@
 
 #include "util/cleanup.h"
 
+int io_fill_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0)
+            continue;
+        /* The wrong way round, and the lowest free number is this one. */
+        if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
 int io_write_all(int fd, const void *data, size_t len)
 {
     const uint8_t *p = data;
@@ -59,9 +71,13 @@ ssize_t io_pread_full(int fd, void *data, size_t len, uint64_t offset)
 
 int io_read_file(int dirfd, const char *name, size_t limit, Buf *b)
 {
-    _cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    /* Who opens a pipe would wait for its other end. */
+    _cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
         return -errno;
+    if (!S_ISREG(st.st_mode))
+        return S_ISDIR(st.st_mode) ? -EISDIR : -EBADMSG;
     size_t start = b->len;
     for (;;) {
         int r = buf_reserve(b, 64 * 1024);

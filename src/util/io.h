@@ -8,6 +8,11 @@
 #include "util/buf.h"
 #include "util/error.h"
 
+/* Open what of stdin, stdout and stderr the caller of the program closed, so that no file gets such
+ * a number and what is meant for them never lands in it; reading or writing them fails as before.
+ * First of all, before anything is opened. 0 or -errno. */
+int io_fill_standard(void);
+
 /* Write all of `data`; 0 or -errno. */
 int io_write_all(int fd, const void *data, size_t len);
 
@@ -19,7 +24,7 @@ ssize_t io_read_full(int fd, void *data, size_t len);
 ssize_t io_pread_full(int fd, void *data, size_t len, uint64_t offset);
 
 /* Append the whole file `name` (relative to `dirfd`, which may be AT_FDCWD) to `b`; -EFBIG beyond
- * `limit` bytes. 0 or -errno. */
+ * `limit` bytes, -EBADMSG when it is no regular file. 0 or -errno. */
 int io_read_file(int dirfd, const char *name, size_t limit, Buf *b);
 
 /* Give what root just made to whoever owns directory `dirfd`: a store's files belong to its owner,

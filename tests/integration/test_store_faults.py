@@ -187,6 +187,18 @@ def test_garbage_among_packs_and_manifests(filled):
     assert len(filled.list()) == 2
 
 
+def test_pipes_are_not_waited_for(filled, expected, mount):
+    """Named pipes where manifests, events and packs are looked for."""
+    name = "a" * 64
+    for path in (f"manifests/0000000009-{name}.json", f"events/0000000009-{name}.json",
+                 f"packs/aa/{name}.pack"):
+        (filled.path / path).parent.mkdir(exist_ok=True)
+        os.mkfifo(filled.path / path)
+    assert len(filled.list()) == 2
+    with mount(filled) as mnt:
+        assert assert_own_bytes_or_error(mnt.latest(), expected) == []
+
+
 def test_damaged_manifest(filled, mount):
     """It is reported, and the other backup is there, with the catalogue and without."""
     manifest = filled.manifests()[-1]
@@ -396,3 +408,15 @@ def test_stopped_driver_leaves_no_mount(filled, mount):
             mnt.proc.send_signal(sig)
             mnt.proc.wait(timeout=10)
             assert not helpers.is_mounted(mnt)
+
+
+def test_store_removed_under_a_mount(filled, mount):
+    """The driver says so once and goes on with what it knows; what it can't read is an error."""
+    with mount(filled) as mnt:
+        names = os.listdir(mnt / "archive")
+        shutil.rmtree(filled.path)
+        helpers.wait_until(lambda: "is no store any more" in mnt.log())
+        time.sleep(1)
+        assert mnt.log().count("is no store any more") == 1
+        assert os.listdir(mnt / "archive") == names
+        assert mnt.proc.poll() is None

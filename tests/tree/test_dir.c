@@ -367,6 +367,61 @@ static void test_depth_is_bounded(void **state)
     error_release(&error);
 }
 
+/* Nodes by number: object n is what the n-th byte of its id says. */
+typedef struct Crafted {
+    ObjectSource source;
+    Buf nodes[16];
+    unsigned gets;
+} Crafted;
+
+static int crafted_get(ObjectSource *s, const ObjectId *id, Object **ret_object, Error *e)
+{
+    Crafted *c = (Crafted *)s;
+    const Buf *node = &c->nodes[id->b[0]];
+    c->gets++;
+    *ret_object = object_new((uint32_t)node->len);
+    memcpy((*ret_object)->data, node->data, node->len);
+    return 0;
+}
+
+static int count_entry(void *ctx, uint64_t position, const DirEntry *entry)
+{
+    ++*(unsigned *)ctx;
+    return 0;
+}
+
+/* Inner nodes that promise entries, down to a leaf that has none: not followed for ever. */
+static void test_promised_entries_must_be_there(void **state)
+{
+    Crafted c = {.source.get = crafted_get};
+    for (uint8_t height = 0; height < 8; height++) {
+        Buf *node = &c.nodes[height];
+        unsigned children = height ? 50 : 0;
+        buf_add_u8(node, 1);
+        buf_add_u8(node, height);
+        buf_add_varint(node, children);
+        for (unsigned i = 0; i < children; i++) {
+            ObjectId below = {{height - 1}};
+            char name[8];
+            snprintf(name, sizeof(name), "%03u", i);
+            buf_add_varint(node, 3);
+            buf_add(node, name, 3);
+            buf_add(node, below.b, ID_SIZE);
+            buf_add_varint(node, 1);
+            buf_add_varint(node, 1);
+        }
+    }
+    Error error = ERROR_INIT;
+    DirRef dir = {.id = {{7}}};
+    unsigned entries = 0;
+    assert_int_equal(dir_list(&c.source, &dir, 0, count_entry, &entries, &error), -EBADMSG);
+    error_release(&error);
+    assert_int_equal(entries, 0);
+    assert_int_equal(c.gets, 8);
+    for (int i = 0; i < 8; i++)
+        buf_release(&c.nodes[i]);
+}
+
 int main(void)
 {
 #define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
@@ -378,6 +433,7 @@ int main(void)
         WITH_STORE(test_paths),
         WITH_STORE(test_walks),
         WITH_STORE(test_depth_is_bounded),
+        cmocka_unit_test(test_promised_entries_must_be_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
