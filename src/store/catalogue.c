@@ -155,6 +155,7 @@ static int open_db(const char *path, const char *store_id, bool writable, Catalo
         /* Derived data: never worth a sync. */
         sqlite3_exec(c->db,
                      "PRAGMA synchronous = OFF; PRAGMA cache_size = -16384;"
+                     "PRAGMA journal_mode = TRUNCATE;"
                      "PRAGMA cache_spill = OFF",
                      NULL, NULL, NULL);
         if (!is_ours(c, store_id)) {
@@ -202,6 +203,11 @@ int catalogue_open(const char *dir, const char *store_id, CatalogueMode mode,
     if (r < 0)
         return error_errno(e, -r, "cannot create %s", path);
     return open_db(path, store_id, true, ret_catalogue, e);
+}
+
+bool catalogue_is_same(const Catalogue *a, const Catalogue *b)
+{
+    return a->device == b->device && a->inode == b->inode;
 }
 
 bool catalogue_is_replaced(const Catalogue *c, const char *dir)

@@ -21,6 +21,8 @@ int catalogue_open(const char *dir, const char *store_id, CatalogueMode mode,
                    Catalogue **ret_catalogue, Error *e);
 void catalogue_free(Catalogue *c); /* NULL is allowed */
 
+bool catalogue_is_same(const Catalogue *a, const Catalogue *b); /* the same file */
+
 /* Whether another file lies at `dir`/metadata.db now: a reader should open that one. */
 bool catalogue_is_replaced(const Catalogue *c, const char *dir);
 

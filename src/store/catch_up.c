@@ -48,20 +48,6 @@ static int learn_lists(Store *s, Catalogue *c, const Lists *l, Error *e)
     return r;
 }
 
-static bool is_current(const Lists *l)
-{
-    for (size_t i = 0; i < l->n_packs; i++)
-        if (!l->packs[i].in_catalogue)
-            return false;
-    for (size_t i = 0; i < l->n_manifests; i++)
-        if (!l->manifests[i].in_catalogue && !l->manifests[i].damaged)
-            return false;
-    for (size_t i = 0; i < l->n_events; i++)
-        if (!l->events[i].in_catalogue && !l->events[i].damaged)
-            return false;
-    return l->n_extra_packs == 0;
-}
-
 static int update(Store *s, Catalogue *c, const Lists *l, Error *e)
 {
     int r = catalogue_begin(c, e);
@@ -77,10 +63,32 @@ static int update(Store *s, Catalogue *c, const Lists *l, Error *e)
     return r;
 }
 
+/* Open the catalogue for writing if it still is the one that was found to know everything, and
+ * nothing was added since: then there is no need to list the store's directories again. Lock held
+ * for writing. */
+static bool keep_current(Store *s)
+{
+    Catalogue *c;
+    if (!s->catalogue || !s->catalogue_is_current || store_stamps_changed(s) ||
+        catalogue_open(s->path, s->config.store_id, CATALOGUE_NOTE, &c, NULL) < 0)
+        return false;
+    if (!catalogue_is_same(s->catalogue, c)) {
+        catalogue_free(c);
+        return false;
+    }
+    catalogue_free(s->catalogue);
+    s->catalogue = c;
+    return true;
+}
+
 int store_catch_up(Store *s, bool from_scratch, Error *e)
 {
     Catalogue *c = NULL;
     pthread_rwlock_wrlock(&s->lock);
+    if (!from_scratch && keep_current(s)) {
+        pthread_rwlock_unlock(&s->lock);
+        return 0;
+    }
     catalogue_free(s->catalogue);
     s->catalogue = NULL;
     int r = 0;
@@ -91,7 +99,7 @@ int store_catch_up(Store *s, bool from_scratch, Error *e)
         if (r == 0)
             r = lists_read(s->backend, s->packs, c, &l, e);
         bool unusable = l.catalogue_failed || l.extra_lists;
-        if (r == 0 && !unusable && !is_current(&l)) {
+        if (r == 0 && !unusable && !lists_are_current(&l)) {
             r = update(s, c, &l, e);
             unusable = r == -EIO;
         }

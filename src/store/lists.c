@@ -284,3 +284,17 @@ BackupList *lists_take_backups(Lists *l)
     list->n = kept;
     return list;
 }
+
+bool lists_are_current(const Lists *l)
+{
+    for (size_t i = 0; i < l->n_packs; i++)
+        if (!l->packs[i].in_catalogue)
+            return false;
+    for (size_t i = 0; i < l->n_manifests; i++)
+        if (!l->manifests[i].in_catalogue && !l->manifests[i].damaged)
+            return false;
+    for (size_t i = 0; i < l->n_events; i++)
+        if (!l->events[i].in_catalogue && !l->events[i].damaged)
+            return false;
+    return l->n_extra_packs == 0;
+}

@@ -43,6 +43,9 @@ typedef struct Lists {
 int lists_read(Backend *b, PackSet *packs, Catalogue *c, Lists *ret_lists, Error *e);
 void lists_release(Lists *l);
 
+/* Whether the catalogue they were matched with knows all that is there, and nothing else. */
+bool lists_are_current(const Lists *l);
+
 /* Load and check manifests/<ordinal>-<sha256>.json. -EBADMSG when damaged. */
 int manifest_load(Backend *b, uint64_t ordinal, const ObjectId *sha256, Manifest **ret_manifest,
                   Error *e);

@@ -195,12 +195,17 @@ static void read_stamps(Store *s, uint64_t out[3])
         out[i] = s->backend->ops->stamp(s->backend, watched[i]);
 }
 
-bool store_changed(Store *s)
+bool store_stamps_changed(Store *s)
 {
     uint64_t now[3];
     read_stamps(s, now);
+    return memcmp(now, s->stamps, sizeof(now)) != 0;
+}
+
+bool store_changed(Store *s)
+{
     pthread_rwlock_rdlock(&s->lock);
-    bool changed = memcmp(now, s->stamps, sizeof(now)) != 0;
+    bool changed = store_stamps_changed(s);
     pthread_rwlock_unlock(&s->lock);
     return changed;
 }
@@ -239,6 +244,7 @@ int store_refresh(Store *s, Error *e)
         r = lists_read(s->backend, s->packs, NULL, &l, e);
     }
     BackupList *list = NULL;
+    s->catalogue_is_current = r == 0 && s->catalogue && !l.extra_lists && lists_are_current(&l);
     if (r == 0)
         r = store_overlay_update(s, &l, e);
     if (r == 0 && !(list = lists_take_backups(&l)))

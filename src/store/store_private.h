@@ -19,8 +19,9 @@ struct Store {
     /* Guards what follows. Held for writing while lists and the packs' indexes are read, never
      * while objects are. */
     pthread_rwlock_t lock;
-    Catalogue *catalogue; /* NULL: none can be used */
-    Places overlay;       /* packs the catalogue does not know */
+    Catalogue *catalogue;      /* NULL: none can be used */
+    bool catalogue_is_current; /* it knew everything when the lists were read last */
+    Places overlay;            /* packs the catalogue does not know */
     /* Not 0: the overlay holds every pack there was at that generation of the pack set, since the
      * catalogue was found wanting. */
     uint64_t overlay_of;
@@ -73,6 +74,9 @@ int store_catch_up(Store *s, bool from_scratch, Error *e);
 
 /* Whether this program may and knows how to write to the store. */
 int store_check_writable(Store *s, Error *e);
+
+/* store_changed, with the lock held. */
+bool store_stamps_changed(Store *s);
 
 /* Tell readers that something changed. */
 int store_renew_generation(Store *s, Error *e);

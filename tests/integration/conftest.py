@@ -107,7 +107,7 @@ def big_sqlite(tmp_path_factory):
 def nothing_stays_mounted(tmp_path_factory):
     yield
     base = str(tmp_path_factory.getbasetemp())
-    mounts = pathlib.Path("/proc/self/mounts").read_text().splitlines()
+    mounts = pathlib.Path("/proc/self/mounts").read_text(errors="surrogateescape").splitlines()
     left = [line.split()[1] for line in mounts if line.split()[1].startswith(base)]
     for point in left:
         helpers.unmount(point)

@@ -126,7 +126,7 @@ class Store:
 
 
 def is_mounted(path):
-    with open("/proc/self/mounts") as mounts:
+    with open("/proc/self/mounts", errors="surrogateescape") as mounts:
         return any(line.split()[1].encode().decode("unicode_escape") == str(path)
                    for line in mounts)
 

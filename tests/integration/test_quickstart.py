@@ -15,7 +15,7 @@ QUICKSTART = helpers.ROOT / "tools" / "quickstart"
 def traces():
     """What quickstarts leave while they run: directory, mount, server."""
     found = [str(p) for p in pathlib.Path("/tmp").glob("bakfs-quickstart.*")]
-    mounts = pathlib.Path("/proc/self/mounts").read_text()
+    mounts = pathlib.Path("/proc/self/mounts").read_text(errors="surrogateescape")
     found += [line for line in mounts.splitlines() if "bakfs-quickstart" in line]
     for cmdline in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         try:
