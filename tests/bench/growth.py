@@ -3,7 +3,8 @@
 import statistics
 
 import plot
-from bench import MB, shell
+from bench import MB, Runs, shell
+from shop import Shop
 from storesize import StoreSizes, du
 
 
@@ -48,6 +49,31 @@ def _add_split(bench, split):
                       ("catalogue", "metadata.db")):
         bench.add("shop-days", f"of a day's growth: {what}",
                   statistics.mean(s[key] for s in split) / MB, "MB", n=len(split))
+
+
+def key_days(bench):
+    """The shop's days read in the order of the primary key, beside the order on disk."""
+    days = min(bench.options.days, 7)
+    shop = Shop(bench.server, bench.options.rows, bench.options.seed, "bykey")
+    sides = {"as stored": (), "by key": ("--order-by-key",)}
+    stores = {name: bench.new_store(f"{name.replace(' ', '-')}-store") for name in sides}
+    sizes = {name: [du(store)] for name, store in stores.items()}
+    runs = {name: Runs() for name in sides}
+    for day in range(days + 1):
+        if day > 0:
+            shop.next_day()
+        for name, options in sides.items():
+            command = bench.dump_command(stores[name], shop.dsn, *options)
+            timed = bench.time(command)
+            if day > 0:
+                runs[name].runs.append(timed)
+            sizes[name].append(du(stores[name]))
+    bench.server.dropdb("bykey")
+    growth = {name: (size[-1] - size[1]) / days / MB for name, size in sizes.items()}
+    bench.add("key-days", f"growth a day with --order-by-key, mean of {days}", growth["by key"],
+              "MB", 1.0, growth["as stored"], "without", n=days, detail=sizes)
+    bench.add("key-days", "a day's dump with --order-by-key", runs["by key"].median(), "s",
+              limit=runs["as stored"].median(), peer="without", n=days)
 
 
 def pgbench_days(bench):

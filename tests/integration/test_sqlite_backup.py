@@ -1,6 +1,7 @@
 """SQLite databases there and back: dumped while in use, read from the mount with stock tools."""
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -338,3 +339,14 @@ def test_memory_does_not_grow_with_the_database(build, store, tmp_path):
         peaks.append(peak_memory([build.dump, "--store", store, "--quiet", f"sqlite:{db}"]))
     if "asan" not in str(build.dir):
         assert peaks[1] <= peaks[0] + (64 << 20)
+
+
+@pytest.mark.parametrize("options", [[], ["--no-text"]], ids=["text", "no text"])
+def test_progress_has_an_estimate(store, big_sqlite, options):
+    done = store.dump("--json", "--progress", *options, f"sqlite:{big_sqlite}")
+    *events, result = map(json.loads, done.stdout.splitlines())
+    assert result["backup_id"] and events
+    for event in events:
+        assert event["event"] == "progress" and 0 <= event["done"] <= event["total"]
+        assert event["total"] == big_sqlite.stat().st_size * (1 if options else 2)
+    assert [event["done"] for event in events] == sorted(event["done"] for event in events)

@@ -329,7 +329,19 @@ int sqlite_db_begin(SqliteDb *db, SqliteInfo *ret_info, Error *e)
      * does. */
     sqlite_guard_seal(db->guard);
     r = read_info(db, &info, e);
-    if (r >= 0)
-        *ret_info = info;
-    return r;
+    if (r < 0)
+        return r;
+    /* The pages, and about as much again as text. */
+    db->expected = info.page_count * info.page_size * (db->options->no_text ? 1 : 2);
+    *ret_info = info;
+    return 0;
+}
+
+void sqlite_db_report(const SqliteDb *db, uint64_t bytes, const char *what)
+{
+    const SourceOptions *o = db->options;
+    if (o->share && db->expected > 0)
+        o->share(o->ctx, bytes < db->expected ? bytes : db->expected, db->expected);
+    if (o->progress)
+        o->progress(o->ctx, bytes, what);
 }

@@ -19,6 +19,7 @@ typedef struct SqliteDb {
     bool immutable;               /* on a read-only file system */
     bool no_wal_before;           /* there was no -wal when we came */
     double busy_since;            /* clock_monotonic() of the first refusal */
+    uint64_t expected;            /* bytes that will be read, by an estimate; 0 before begin */
 } SqliteDb;
 
 /* What the file says of itself within the transaction. */
@@ -53,6 +54,9 @@ int sqlite_db_prepare(SqliteDb *db, const char *sql, sqlite3_stmt **ret_stmt, Er
 int sqlite_db_integer(SqliteDb *db, const char *sql, int64_t *ret_value, Error *e);
 
 bool sqlite_db_cancelled(const SqliteDb *db);
+
+/* Tell the options' callbacks that `bytes` were read, and what is being read. */
+void sqlite_db_report(const SqliteDb *db, uint64_t bytes, const char *what);
 
 /* For _cleanup_(sqlite_stmt_cleanup) sqlite3_stmt *stmt = NULL. */
 void sqlite_stmt_cleanup(sqlite3_stmt **stmt);

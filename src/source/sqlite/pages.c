@@ -39,14 +39,12 @@ static int copy_steps(SqliteDb *db, sqlite3 *to, SqliteSink *sink, uint32_t step
     sqlite3_backup *backup = sqlite3_backup_init(to, "main", db->handle, "main");
     if (!backup)
         return error_set(e, EIO, "can't copy %s: %s", db->path, sqlite3_errmsg(to));
-    const SourceOptions *o = db->options;
     int rc;
     do {
         rc = sqlite3_backup_step(backup, (int)step_pages);
         if (rc == SQLITE_OK) /* write in order of page number what the step left in the cache */
             rc = sqlite3_db_cacheflush(to);
-        if (o->progress)
-            o->progress(o->ctx, sqlite_sink_bytes(sink), what);
+        sqlite_db_report(db, sqlite_sink_bytes(sink), what);
     } while (rc == SQLITE_OK && !sqlite_db_cancelled(db));
     sqlite3_backup_finish(backup);
     if (sqlite_db_cancelled(db))

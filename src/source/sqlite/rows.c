@@ -117,13 +117,6 @@ static int out_row(SqlOut *o, sqlite3_stmt *stmt, const Buf *prefix, Error *e)
     return sql_out_flush(o, false, e);
 }
 
-static void report(SqliteDb *db, const RowsOptions *options, Stream *stream, const char *table)
-{
-    const SourceOptions *o = db->options;
-    if (o->progress)
-        o->progress(o->ctx, options->bytes_before + stream_bytes(stream), table);
-}
-
 static uint64_t bytes_out(const SqlOut *o)
 {
     return stream_bytes(o->stream) + o->buf.len;
@@ -165,14 +158,14 @@ static int out_rows(SqliteDb *db, const SchemaObject *table, const RowsOptions *
             noted = true;
         }
         if (++rows % ROWS_PER_REPORT == 0)
-            report(db, options, out->stream, table->name);
+            sqlite_db_report(db, options->bytes_before + stream_bytes(out->stream), table->name);
     }
     if (rc != SQLITE_DONE)
         return sqlite_db_error(db, rc, "read a table", e);
     int r = sql_out_flush(out, true, e);
     if (r < 0)
         return r;
-    report(db, options, out->stream, table->name);
+    sqlite_db_report(db, options->bytes_before + stream_bytes(out->stream), table->name);
     *ret_rows = rows;
     return 0;
 }
