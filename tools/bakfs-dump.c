@@ -21,6 +21,7 @@ typedef struct Options {
     int jobs, level, retries;
     double lock_wait, table_lock_wait;
     bool no_text, no_deltas, json, quiet;
+    bool order_by_key;
     bool no_owner, no_acl, skip_unreadable, json_progress;
 } Options;
 
@@ -58,10 +59,12 @@ static const Option option_table[] = {
      "Connections that read at once; a number fit for the machine when not given.", .min = 1,
      .max = 64},
     {OPTION_INT, 0, "level", "N", offsetof(Options, level),
-     "zstd level; 1 when not given. Deltas are made at level 3 at least.", .min = 1, .max = 19},
+     "zstd level; 3 when not given. Deltas are made at level 3 at least.", .min = 1, .max = 19},
     {OPTION_FLAG, 0, "no-deltas", NULL, offsetof(Options, no_deltas),
      "Store every new chunk whole, not as the difference to the previous backup's: a larger store "
      "that reads a little faster."},
+    {OPTION_FLAG, 0, "order-by-key", NULL, offsetof(Options, order_by_key),
+     "Read PostgreSQL's tables in the order of their primary keys: rows that moved cost nothing."},
     {OPTION_TEXT, 0, "pg-bindir", "DIR", offsetof(Options, pg_bindir),
      "Where pg_dump, pg_restore and pg_dumpall are."},
     {OPTION_INT, 0, "retries", "N", offsetof(Options, retries),
@@ -328,6 +331,7 @@ int main(int argc, char **argv)
                                  .tables = names(&o.tables),
                                  .exclude_tables = names(&o.exclude_tables),
                                  .exclude_data = names(&o.exclude_data)},
+                       .order_by_key = o.order_by_key,
                        .no_owner = o.no_owner,
                        .no_acl = o.no_acl,
                        .skip_unreadable = o.skip_unreadable,

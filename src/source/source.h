@@ -29,6 +29,7 @@ typedef struct SourceOptions {
     const char *pg_bindir;     /* directory of pg_dump and friends; may be NULL */
     bool no_text;              /* SQLite: leave out the SQL text */
     SourceScope scope;         /* PostgreSQL only */
+    bool order_by_key;         /* PostgreSQL: rows in the order of the primary key */
     bool no_owner, no_acl;     /* PostgreSQL: leave out owners, privileges */
     bool skip_unreadable;      /* PostgreSQL: leave out what the role can't read */
     const atomic_bool *cancel; /* set on SIGINT and SIGTERM; -EINTR then */

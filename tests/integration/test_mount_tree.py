@@ -86,7 +86,7 @@ def test_attributes(two, mount):
         assert (total.f_blocks, total.f_frsize) == (under.f_blocks, under.f_frsize)
         assert 0 < total.f_bavail <= total.f_bfree < total.f_blocks
         assert total.f_namemax == 255
-        mounts = [line.split() for line in open("/proc/self/mounts")]
+        mounts = [line.split() for line in open("/proc/self/mounts", errors="surrogateescape")]
         (mine,) = [m for m in mounts if m[1] == str(mnt)]
         assert mine[0] == str(two) and mine[2] == "fuse.bakfs"
         assert {"ro", "default_permissions"} <= set(mine[3].split(","))

@@ -236,6 +236,75 @@ def test_password_never_in_argv(pg_tcp, store, tmp_path):
     pg_tcp.dropdb(db)
 
 
+def recording_tools(real, directory):
+    """Stand-ins that write down how they were called, and with which environment."""
+    directory.mkdir()
+    for name in ("pg_dump", "pg_restore", "pg_dumpall"):
+        path = directory / name
+        path.write_text(f"#!/bin/sh\n{{ echo \"=== $0 $@\"; env; }} >>{directory}/calls\n"
+                        f"exec {real / name} \"$@\"\n")
+        path.chmod(0o755)
+    return directory
+
+
+def check_environments(bindir, password):
+    """The variables that hold a SOURCE reach no program, passwords only those that connect."""
+    calls = (bindir / "calls").read_text().split("=== ")[1:]
+    for call in calls:
+        what = call.splitlines()[0]
+        assert "DATABASE_URL=" not in call and "SUPABASE_DB_URL=" not in call, what
+        connects = "--version" not in what and ("/pg_restore" not in what or "--dbname" in what)
+        assert (f"PGPASSWORD={password}\n" in call) == connects, what
+    (bindir / "calls").unlink()
+    return [call.splitlines()[0] for call in calls]
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "SUPABASE_DB_URL"])
+def test_secrets_in_environments(pg_tcp, store, tmp_path, variable):
+    db = pg_tcp.createdb()
+    pg_tcp.psql(db, "CREATE TABLE t (a int PRIMARY KEY)")
+    bindir = recording_tools(pg_tcp.bindir, tmp_path / "bin")
+    env = {variable: pg_tcp.dsn(db), "PGPASSWORD": pg_tcp.password}
+    store.dump("--pg-bindir", bindir, env=env)
+    calls = check_environments(bindir, pg_tcp.password)
+    assert any("/pg_restore" in call for call in calls)
+    helpers.run(store.build.restore, "--store", store, "latest", "--to", pg_tcp.dsn(db),
+                "--overwrite", "--yes", "--jobs", "2", "--pg-bindir", bindir, env=env)
+    calls = check_environments(bindir, pg_tcp.password)
+    assert any("--clean" in call for call in calls) and any("--dbname" in call for call in calls)
+    pg_tcp.dropdb(db)
+
+
+def dump_argv(bindir):
+    calls = (bindir / "calls").read_text()
+    return next(line for line in calls.splitlines()
+                if line.startswith("=== ") and "/pg_dump " in line and "--version" not in line)
+
+
+def test_keepalives(pg, pg_db, store, tmp_path):
+    """Sessions that idle while others read are kept; what the user says counts."""
+    bindir = recording_tools(pg.bindir, tmp_path / "bin")
+    store.dump("--pg-bindir", bindir, pg.socket_dsn(pg_db))
+    for part in ("keepalives_idle='60'", "keepalives_interval='10'", "keepalives_count='6'"):
+        assert part in dump_argv(bindir)
+    (bindir / "calls").unlink()
+    store.dump("--pg-bindir", bindir, pg.socket_dsn(pg_db) + "&keepalives_idle=99")
+    assert "keepalives_idle='99'" in dump_argv(bindir)
+    assert "keepalives_count" not in dump_argv(bindir)
+
+
+def test_key_password_is_refused(pg, pg_db, store):
+    """Programs could have it by argv only."""
+    source = pg.socket_dsn(pg_db) + f"&sslpassword={SECRET}"
+    store.dump(pg.socket_dsn(pg_db))
+    for done in (store.dump(source, exit=helpers.FAILED),
+                 helpers.run(store.build.restore, "--store", store, "latest", "--to", source,
+                             "--yes", exit=helpers.FAILED)):
+        assert "sslpassword" in done.stderr and "hint:" in done.stderr
+        assert SECRET not in done.stderr
+    assert len(store.manifests()) == 1
+
+
 @pytest.mark.parametrize("name", ["a=b", "with space", "post'gres", "back\\slash",
                                   "postgresql://x", "ünïcode", "host=/x"])
 def test_odd_database_names(pg, store, name):

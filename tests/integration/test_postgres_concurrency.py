@@ -119,6 +119,44 @@ def test_table_changed_before_the_lock(pg, db, tools, store, mount, tmp_path, ch
         assert restored_text(mnt) == text(pg, db)
 
 
+SWAP = {"tables": "ALTER TABLE t1 RENAME TO tmp; ALTER TABLE t2 RENAME TO t1; "
+                  "ALTER TABLE tmp RENAME TO t2",
+        "schemas": "ALTER SCHEMA live RENAME TO tmp; ALTER SCHEMA fresh RENAME TO live; "
+                   "ALTER SCHEMA tmp RENAME TO fresh"}
+
+
+@pytest.fixture
+def swapped(pg, db):
+    pg.psql(db, "UPDATE t2 SET v = 'second'; CREATE SCHEMA live; CREATE SCHEMA fresh; "
+                "CREATE TABLE live.s AS SELECT 1 AS a; CREATE TABLE fresh.s AS SELECT 2 AS a")
+    return db
+
+
+@pytest.mark.parametrize("what", SWAP)
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_names_swapped_between_snapshot_and_lock(pg, swapped, tools, store, mount, tmp_path, what,
+                                                 jobs):
+    """Rows are asked for by name, and another table has it now: noticed, and begun again."""
+    script = (f"if mkdir {tmp_path}/once 2>/dev/null; then sql '{SWAP[what]}'; fi\n"
+              'exec "$REAL" "$@"')
+    done = store.dump("--jobs", jobs, "--pg-bindir", tools(swapped, {"pg_dump": script}),
+                      pg.socket_dsn(swapped))
+    assert "renamed" in done.stderr
+    with mount(store) as mnt:
+        assert restored_text(mnt) == text(pg, swapped)
+
+
+def test_schemas_swapped_before_the_workers(pg, swapped, tools, store, mount, tmp_path):
+    """Locks on tables don't keep a schema from being renamed: looked at again in the end."""
+    script = (f"if mkdir {tmp_path}/once 2>/dev/null; then sql '{SWAP['schemas']}'; fi\n"
+              'exec "$REAL" "$@"')
+    done = store.dump("--pg-bindir", tools(swapped, {"pg_restore": script}),
+                      pg.socket_dsn(swapped))
+    assert "renamed" in done.stderr
+    with mount(store) as mnt:
+        assert restored_text(mnt) == text(pg, swapped)
+
+
 def test_lock_held_elsewhere(pg, db, store):
     """A table that stays locked: a clear end after --table-lock-wait, and no hanging session."""
     with pg.session(db, "BEGIN; LOCK TABLE t3 IN ACCESS EXCLUSIVE MODE"):
@@ -129,6 +167,27 @@ def test_lock_held_elsewhere(pg, db, store):
     assert not store.manifests()
     assert pg.psql(db, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
                        "AND pid <> pg_backend_pid()") == "0"
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_no_waiting_for_locks(pg, db, store, jobs):
+    """0 seconds are none, not an endless time."""
+    with pg.session(db, "BEGIN; LOCK TABLE t3 IN ACCESS EXCLUSIVE MODE"):
+        began = time.monotonic()
+        done = store.dump("--table-lock-wait", "0", "--jobs", jobs, pg.socket_dsn(db), exit=1,
+                          timeout=20)
+        assert time.monotonic() - began < 10
+    assert "--table-lock-wait" in done.stderr
+    assert not store.manifests()
+    store.dump("--table-lock-wait", "0", pg.socket_dsn(db))
+
+
+def test_table_named_like_a_reason(pg, db, tools, store):
+    """Its name in a message is not taken for what went wrong."""
+    pg.psql(db, 'CREATE TABLE "due to lock timeout" ()')
+    script = "sql 'DROP TABLE IF EXISTS \"due to lock timeout\"'\n" 'exec "$REAL" "$@"'
+    done = store.dump("--pg-bindir", tools(db, {"pg_dump": script}), pg.socket_dsn(db))
+    assert "beginning again" in done.stderr
 
 
 def test_changes_during_the_dump_are_not_seen(pg, db, tools, store, mount):

@@ -141,3 +141,43 @@ def test_row_security_never_filters(pg, weak, store, mount):
         (backup,) = (mnt / "archive").iterdir()
         assert "\n3\n" in (backup / "public/tables/hidden/data.sql").read_text()
     pg.psql(weak, "ALTER TABLE hidden OWNER TO postgres; ALTER ROLE weak NOBYPASSRLS")
+
+
+@pytest.fixture
+def subscribed(pg, pg_db):
+    """A database with a subscription, and a role that may read all that can be granted."""
+    pg.psql(pg_db, """
+        DROP ROLE IF EXISTS reader; CREATE ROLE reader LOGIN; GRANT pg_read_all_data TO reader;
+        CREATE TABLE t (a int);
+        CREATE SUBSCRIPTION "s\u001b[2J" CONNECTION 'dbname=x password=s3cret' PUBLICATION p
+            WITH (connect = false, enabled = false, create_slot = false, slot_name = NONE)
+    """)
+    yield pg_db
+    pg.psql(pg_db, 'DROP SUBSCRIPTION "s\u001b[2J"; DROP ROLE reader')
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_subscriptions_of_a_non_superuser(pg, subscribed, store, mount, jobs):
+    """pg_dump leaves them out with a warning, which is passed on once; they are listed."""
+    done = store.dump("--jobs", jobs, pg.socket_dsn(subscribed, user="reader"))
+    assert done.stderr.count("subscriptions not dumped") == 1
+    assert "pg_dump: warning: " in done.stderr and "\u001b" not in done.stderr + done.stdout
+    assert "s3cret" not in done.stderr + done.stdout
+    doc = json.loads(store.manifests()[0].read_text())
+    assert [item["what"] for item in doc["left_out"]] == ["subscription s\u001b[2J"]
+    assert doc["partial"] is False
+    with mount(store) as mnt:
+        assert "CREATE SUBSCRIPTION" not in (mnt.latest() / "restore.sql").read_text()
+
+
+def test_subscriptions_of_a_superuser(pg, subscribed, store, mount):
+    done = store.dump(pg.socket_dsn(subscribed))
+    assert done.stderr == ""
+    assert json.loads(store.manifests()[0].read_text())["left_out"] == []
+    with mount(store) as mnt:
+        assert "CREATE SUBSCRIPTION" in (mnt.latest() / "restore.sql").read_text()
+
+
+def test_subscriptions_that_nobody_asked_for(pg, subscribed, store):
+    store.dump("--table=t", pg.socket_dsn(subscribed, user="reader"))
+    assert not json.loads(store.manifests()[0].read_text())["left_out"]

@@ -2,6 +2,7 @@
 tools for an older server, and as a server whose tools are missing. tests/pg17/fetch gets the
 packages."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -86,6 +87,22 @@ class TestNewerTools(pgfidelity.Comparison):
             yield running.start().prepare()
         finally:
             running.stop()
+
+
+def test_subscriptions_of_a_non_superuser(server17, bin17, store):
+    """As with older versions, whatever roles were granted."""
+    db = server17.createdb()
+    server17.psql(db, """
+        CREATE ROLE subscriber LOGIN; GRANT pg_read_all_data, pg_create_subscription TO subscriber;
+        CREATE SUBSCRIPTION s CONNECTION 'dbname=x password=s3cret' PUBLICATION p
+            WITH (connect = false, enabled = false, create_slot = false, slot_name = NONE)
+    """)
+    done = store.dump("--pg-bindir", bin17, server17.socket_dsn(db, user="subscriber"))
+    assert done.stderr.count("subscriptions not dumped") == 1
+    (manifest,) = store.manifests()
+    left_out = json.loads(manifest.read_text())["left_out"]
+    assert [item["what"] for item in left_out] == ["subscription s"]
+    server17.psql(db, "DROP SUBSCRIPTION s; DROP ROLE subscriber")
 
 
 def test_older_tools_are_refused(server17, store):

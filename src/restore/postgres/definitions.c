@@ -127,11 +127,15 @@ static int make_drops(Definitions *d, Error *e)
     int n = snprintf(drop, sizeof(drop), "-- %s\n", token);
 
     Archive a = {0};
+    char **env = NULL;
     _cleanup_(buf_release) Buf out = BUF_INIT;
     const char *argv[] = {d->tools->pg_restore, "--clean", "--if-exists", "--file=-", NULL};
     int r = drop_archive(d, token, drop, &a, e);
     if (r == 0)
-        r = run_restore(d, argv, &a, NULL, &out, e);
+        r = conninfo_env(NULL, NULL, &env, e);
+    if (r == 0)
+        r = run_restore(d, argv, &a, env, &out, e);
+    conninfo_env_free(env);
     free(a.entries);
     if (r < 0)
         return r;
@@ -148,7 +152,7 @@ static int make_drops(Definitions *d, Error *e)
 
 int definitions_make(Definitions *d, int server_major, Error *e)
 {
-    TRY(script_make(d->tools, &d->plan->toc, d->o->cancel, &d->script, e));
+    TRY(script_make(d->tools, &d->plan->toc, d->o->cancel, NULL, &d->script, e));
     TRY(make_settings(d, server_major, e));
     return d->o->overwrite && !d->o->create ? make_drops(d, e) : 0;
 }
@@ -163,12 +167,16 @@ int batch_step(Batch *b, Error *e)
     if (b->is_single || ++b->done < BATCH_SIZE)
         return 0;
     b->done = 0;
-    return session_run(b->session, "COMMIT; BEGIN", e);
+    TRY(session_run(b->session, "COMMIT; BEGIN", e));
+    b->commits++;
+    return 0;
 }
 
 int batch_end(Batch *b, Error *e)
 {
-    return session_run(b->session, "COMMIT", e);
+    TRY(session_run(b->session, "COMMIT", e));
+    b->commits++;
+    return 0;
 }
 
 int definitions_drop(Definitions *d, Batch *b, Error *e)
@@ -263,6 +271,9 @@ int definitions_run_post(Definitions *d, const ConnInfo *ci, Session *s, int job
         r = run_restore(d, argv, &a, env, &out, e);
     conninfo_env_free(env);
     free(a.entries);
+    if (r < 0 && e && e->message && strstr(e->message, "deadlock"))
+        error_hint(e, "pg_restore's jobs got in each other's way: run it again, perhaps with "
+                      "--jobs 1");
     if (r < 0 && r != -EINTR)
         error_prefix(e, "indexes and constraints");
     return r;

@@ -74,22 +74,46 @@ static char *data_oids(const Archive *a)
     return r == 0 ? buf_take_cstr(&b) : NULL;
 }
 
-int catalog_check_filenodes(Conn *c, const Archive *a, Error *e)
+int catalog_check_tables(Conn *c, const Archive *a, Error *e)
 {
     _cleanup_free_ char *oids = data_oids(a);
     if (!oids)
         return error_oom(e);
     _cleanup_(result_clear) PGresult *res = NULL;
-    /* pg_class is read as of the snapshot, pg_relation_filenode() as of now. Mapped and
-     * storage-less relations have 0. */
+    /* pg_class is read as of the snapshot, pg_relation_filenode() and to_regclass() as of now.
+     * Mapped and storage-less relations have 0. */
+    TRY(conn_query(c,
+                   "SELECT n.nspname, c.relname, t.oid IS DISTINCT FROM c.oid"
+                   " FROM unnest($1::pg_catalog.oid[]) o"
+                   " JOIN pg_class c ON c.oid = o JOIN pg_namespace n ON n.oid = c.relnamespace"
+                   " CROSS JOIN LATERAL to_regclass(format('%I.%I', n.nspname, c.relname)) t(oid)"
+                   " WHERE t.oid IS DISTINCT FROM c.oid OR (c.relfilenode <> 0"
+                   "  AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)) LIMIT 1",
+                   1, (const char *[]){oids}, &res, e));
+    if (PQntuples(res) > 0)
+        return error_set(e, ESTALE, "table %s.%s was %s while the dump began",
+                         PQgetvalue(res, 0, 0), PQgetvalue(res, 0, 1),
+                         *PQgetvalue(res, 0, 2) == 't' ? "renamed" : "truncated or rewritten");
+    return 0;
+}
+
+int catalog_check_names(Conn *c, const Archive *a, Error *e)
+{
+    _cleanup_free_ char *oids = data_oids(a);
+    if (!oids)
+        return error_oom(e);
+    _cleanup_(result_clear) PGresult *res = NULL;
+    /* A session hears of others' changes when it locks a relation that its transaction has not
+     * locked yet: pg_ts_template is one that nothing else here reads. */
     TRY(conn_query(c,
                    "SELECT n.nspname, c.relname FROM unnest($1::pg_catalog.oid[]) o"
                    " JOIN pg_class c ON c.oid = o JOIN pg_namespace n ON n.oid = c.relnamespace"
-                   " WHERE c.relfilenode <> 0"
-                   " AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid) LIMIT 1",
+                   " WHERE to_regclass(format('%I.%I', n.nspname, c.relname))"
+                   "  IS DISTINCT FROM c.oid::regclass"
+                   " AND NOT EXISTS (SELECT FROM pg_ts_template WHERE false) LIMIT 1",
                    1, (const char *[]){oids}, &res, e));
     if (PQntuples(res) > 0)
-        return error_set(e, ESTALE, "table %s.%s was truncated or rewritten while the dump began",
+        return error_set(e, ESTALE, "table %s.%s was renamed while the dump ran",
                          PQgetvalue(res, 0, 0), PQgetvalue(res, 0, 1));
     return 0;
 }
@@ -183,31 +207,41 @@ void table_facts_release(TableFactsList *l)
     if (!l)
         return;
     for (size_t i = 0; i < l->n; i++)
-        free(l->items[i].condition);
+        free(l->items[i].clause);
     free(l->items);
     *l = (TableFactsList){0};
 }
 
-int catalog_table_facts(Conn *c, const Archive *a, bool locked, TableFactsList *ret_list, Error *e)
+/* What follows FROM of a table `c`, with its extension's condition `x`. */
+#define CONDITION "coalesce(x.condition, '')"
+#define KEY_ORDER                                                                                  \
+    "coalesce((SELECT ' ORDER BY ' || string_agg(quote_ident(k.attname), ', ' ORDER BY n.i)"       \
+    " FROM pg_index p, unnest(p.indkey) WITH ORDINALITY n(attnum, i), pg_attribute k"              \
+    " WHERE p.indrelid = c.oid AND p.indisprimary AND n.i <= p.indnkeyatts"                        \
+    " AND k.attrelid = c.oid AND k.attnum = n.attnum), '')"
+
+int catalog_table_facts(Conn *c, const Archive *a, bool locked, bool by_key,
+                        TableFactsList *ret_list, Error *e)
 {
     _cleanup_free_ char *oids = data_oids(a), *sql = NULL;
     /* Asking for the real size takes a lock, which might have to be waited for. */
     static const char real[] = "pg_relation_size(c.oid)", real_toast[] = "pg_relation_size(t.oid)",
                       known[] = "c.relpages::int8 * current_setting('block_size')::int8",
                       known_toast[] = "t.relpages::int8 * current_setting('block_size')::int8";
+    const char *clause = by_key ? CONDITION " || " KEY_ORDER : CONDITION;
     if (!oids ||
-        asprintf(
-            &sql,
-            "SELECT c.oid, %s + coalesce(%s, 0), x.condition,"
-            " CASE WHEN c.relkind = 'r' AND a.amname = 'heap' AND coalesce(x.condition, '') = ''"
-            "  AND current_setting('server_version_num')::int >= 140000"
-            "  THEN %s / current_setting('block_size')::int8 ELSE 0 END"
-            " FROM unnest($1::pg_catalog.oid[]) o JOIN pg_class c ON c.oid = o"
-            " LEFT JOIN pg_am a ON a.oid = c.relam"
-            " LEFT JOIN pg_class t ON t.oid = c.reltoastrelid"
-            " LEFT JOIN (SELECT unnest(extconfig) AS oid, unnest(extcondition) AS condition"
-            "  FROM pg_extension) x ON x.oid = c.oid ORDER BY c.oid",
-            locked ? real : known, locked ? real_toast : known_toast, locked ? real : known) < 0)
+        asprintf(&sql,
+                 "SELECT c.oid, %s + coalesce(%s, 0), %s,"
+                 " CASE WHEN c.relkind = 'r' AND a.amname = 'heap' AND %s = ''"
+                 "  AND current_setting('server_version_num')::int >= 140000"
+                 "  THEN %s / current_setting('block_size')::int8 ELSE 0 END"
+                 " FROM unnest($1::pg_catalog.oid[]) o JOIN pg_class c ON c.oid = o"
+                 " LEFT JOIN pg_am a ON a.oid = c.relam"
+                 " LEFT JOIN pg_class t ON t.oid = c.reltoastrelid"
+                 " LEFT JOIN (SELECT unnest(extconfig) AS oid, unnest(extcondition) AS condition"
+                 "  FROM pg_extension) x ON x.oid = c.oid ORDER BY c.oid",
+                 locked ? real : known, locked ? real_toast : known_toast, clause, clause,
+                 locked ? real : known) < 0)
         return error_oom(e);
     _cleanup_(result_clear) PGresult *res = NULL;
     TRY(conn_query(c, sql, 1, (const char *[]){oids}, &res, e));
@@ -222,8 +256,8 @@ int catalog_table_facts(Conn *c, const Archive *a, bool locked, TableFactsList *
         f->oid = get_oid(res, row, 0);
         f->size = strtoull(PQgetvalue(res, row, 1), NULL, 10);
         f->blocks = strtoull(PQgetvalue(res, row, 3), NULL, 10);
-        const char *condition = PQgetvalue(res, row, 2);
-        if (*condition && !(f->condition = strdup(condition)))
+        const char *text = PQgetvalue(res, row, 2);
+        if (*text && !(f->clause = strdup(text)))
             return error_oom(e);
     }
     *ret_list = l;

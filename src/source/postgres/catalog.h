@@ -22,8 +22,13 @@ void database_info_release(DatabaseInfo *d);
 int catalog_database(Conn *c, DatabaseInfo *ret_info, Error *e);
 
 /* Fail with -ESTALE when a table whose data `a` holds was truncated or rewritten after the
- * snapshot: its rows of then are gone. To be called while the tables are locked. */
-int catalog_check_filenodes(Conn *c, const Archive *a, Error *e);
+ * snapshot, so that its rows of then are gone, or when its name leads to another one now. To be
+ * called while the tables are locked. */
+int catalog_check_tables(Conn *c, const Archive *a, Error *e);
+
+/* Once in a transaction, after the rows were read by name: -ESTALE when a name leads elsewhere now.
+ * Tables can't be renamed while they are locked, but their schemas can. */
+int catalog_check_names(Conn *c, const Archive *a, Error *e);
 
 /* Which table an index, constraint, trigger, rule, policy, default, statistics object or owned
  * sequence belongs to. */
@@ -56,13 +61,17 @@ typedef struct TableFacts {
     uint32_t oid;
     uint64_t size;   /* bytes on disk, to read large ones first */
     uint64_t blocks; /* where the server can read a range of them alone, else 0 */
-    char *condition; /* extension configuration table: which rows, "WHERE ..."; NULL: all; owned */
+    /* "WHERE ...", of an extension's configuration table, and "ORDER BY ..."; NULL: all rows as
+     * they lie; owned */
+    char *clause;
 } TableFacts;
 typedef struct TableFactsList {
     size_t n;
     TableFacts *items; /* sorted by oid, owned */
 } TableFactsList;
 void table_facts_release(TableFactsList *l);
-/* `locked`: the session holds the tables' locks. Else sizes are what VACUUM last saw. */
-int catalog_table_facts(Conn *c, const Archive *a, bool locked, TableFactsList *ret_list, Error *e);
+/* `locked`: the session holds the tables' locks. Else sizes are what VACUUM last saw. `by_key`:
+ * tables with a primary key are to be read in its order. */
+int catalog_table_facts(Conn *c, const Archive *a, bool locked, bool by_key,
+                        TableFactsList *ret_list, Error *e);
 const TableFacts *table_facts_find(const TableFactsList *l, uint32_t oid);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,7 +17,8 @@
 #include "util/clock.h"
 #include "util/io.h"
 
-#define MESSAGES_MAX 4096
+#define MESSAGES_END 2048 /* bytes of the messages' beginning and end that are kept */
+#define GAP          "\n...\n"
 #define POLL_MS      200 /* how soon a cancel is noticed */
 #define TERM_SECONDS 5.0 /* between SIGTERM and SIGKILL */
 
@@ -27,7 +29,7 @@ struct Child {
     int err;    /* memory file that is its stderr: nobody has to read it in time */
     char *name; /* file name of the program */
     const atomic_bool *cancel;
-    char messages[MESSAGES_MAX + 1];
+    char messages[2 * MESSAGES_END + sizeof(GAP)];
 };
 
 static bool is_cancelled(const Child *c)
@@ -165,6 +167,16 @@ static bool reap(Child *c, double seconds)
     return true;
 }
 
+/* The messages on one line. */
+static char *one_line(const char *text)
+{
+    _cleanup_(buf_release) Buf b = BUF_INIT;
+    int r = 0;
+    for (const char *p = text; r == 0 && *p; p++)
+        r = *p == '\n' ? buf_add_str(&b, "; ") : buf_add_u8(&b, (uint8_t)*p);
+    return r == 0 ? buf_take_cstr(&b) : NULL;
+}
+
 int child_finish(Child *c, Error *e)
 {
     close_out(c);
@@ -176,7 +188,9 @@ int child_finish(Child *c, Error *e)
         return 0;
     if (is_cancelled(c))
         return error_set(e, EINTR, "interrupted");
-    const char *said = child_messages(c);
+    _cleanup_free_ char *said = one_line(child_messages(c));
+    if (!said)
+        return error_oom(e);
     if (*said)
         return error_set(e, EIO, "%s failed: %s", c->name, said);
     if (WIFSIGNALED(c->status))
@@ -198,16 +212,31 @@ void child_stop(Child *c)
     c->pid = 0;
 }
 
+const char *child_name(const Child *c)
+{
+    return c->name;
+}
+
 const char *child_messages(Child *c)
 {
-    ssize_t n = io_pread_full(c->err, c->messages, MESSAGES_MAX, 0);
-    size_t len = n > 0 ? (size_t)n : 0;
+    struct stat st;
+    size_t size = fstat(c->err, &st) == 0 ? (size_t)st.st_size : 0, len = 0;
+    ssize_t n = io_pread_full(c->err, c->messages, 2 * MESSAGES_END, 0);
+    len = n > 0 ? (size_t)n : 0;
+    if (size > 2 * MESSAGES_END && len == 2 * MESSAGES_END) { /* the reason often stands last */
+        len = MESSAGES_END;
+        memcpy(c->messages + len, GAP, strlen(GAP));
+        len += strlen(GAP);
+        n = io_pread_full(c->err, c->messages + len, MESSAGES_END, (off_t)(size - MESSAGES_END));
+        len += n > 0 ? (size_t)n : 0;
+    }
     while (len > 0 && (c->messages[len - 1] == '\n' || c->messages[len - 1] == ' '))
         len--;
     c->messages[len] = 0;
-    for (size_t i = 0; i < len; i++) /* one line, nothing that moves a terminal's cursor */
-        if ((unsigned char)c->messages[i] < 0x20 || c->messages[i] == 0x7f)
-            c->messages[i] = c->messages[i] == '\n' ? ';' : ' ';
+    for (size_t i = 0; i < len; i++) /* nothing that moves a terminal's cursor */
+        if (((unsigned char)c->messages[i] < 0x20 && c->messages[i] != '\n') ||
+            c->messages[i] == 0x7f)
+            c->messages[i] = ' ';
     return c->messages;
 }
 

@@ -35,9 +35,12 @@ int child_finish(Child *c, Error *e);
 /* Close its output, end it with SIGTERM (SIGKILL when that does not help), and reap it. */
 void child_stop(Child *c);
 
-/* What it wrote to stderr so far, cut to a few kilobytes; zero-terminated, valid until
- * child_free. */
+/* What it wrote to stderr so far, in lines without control bytes; of more than a few kilobytes the
+ * beginning and the end, with "..." between. Valid until the next call or child_free. */
 const char *child_messages(Child *c);
+
+/* The program's file name. */
+const char *child_name(const Child *c);
 
 /* child_stop, if need be, and free. NULL is allowed. */
 void child_free(Child *c);

@@ -11,7 +11,14 @@
 
 #define CONNECT_TIMEOUT "15" /* seconds a host gets when the user set nothing */
 #define MAX_OPTIONS     128
-#define MIN_VERSION     120000
+
+/* Seconds, seconds, probes where the user set nothing: firewalls cut sessions that idle while
+ * others read, and a server that is gone would be waited for without an end. */
+#define KEEPALIVES_IDLE     "60"
+#define KEEPALIVES_INTERVAL "10"
+#define KEEPALIVES_COUNT    "6"
+
+#define MIN_VERSION 120000
 
 struct Conn {
     PGconn *pg;
@@ -61,23 +68,33 @@ static char *last_line(const char *text)
     return strndup(last, strcspn(last, "\n"));
 }
 
-/* keyword and value arrays for libpq from `ci`. */
+/* keyword and value arrays for libpq from `ci`, and what stands where the user set nothing. */
 static void fill_params(const ConnInfo *ci, const char **keys, const char **values)
 {
+    static const char *const keepalives[][2] = {
+        {"keepalives_idle", KEEPALIVES_IDLE},
+        {"keepalives_interval", KEEPALIVES_INTERVAL},
+        {"keepalives_count", KEEPALIVES_COUNT},
+    };
     size_t n = 0;
-    bool has_timeout = false;
-    for (const PQconninfoOption *o = ci->options; o->keyword && n < MAX_OPTIONS - 3; o++) {
+    bool has_timeout = false, has_keepalives = false;
+    for (const PQconninfoOption *o = ci->options; o->keyword && n < MAX_OPTIONS - 6; o++) {
         if (!o->val || !*o->val)
             continue;
         keys[n] = o->keyword;
         values[n++] = o->val;
         has_timeout |= strcmp(o->keyword, "connect_timeout") == 0;
+        has_keepalives |= strncmp(o->keyword, "keepalives", 10) == 0;
     }
     keys[n] = "fallback_application_name";
     values[n++] = "bakfs-dump";
     if (!has_timeout) {
         keys[n] = "connect_timeout";
         values[n++] = CONNECT_TIMEOUT;
+    }
+    for (size_t i = 0; !has_keepalives && i < 3; i++) {
+        keys[n] = keepalives[i][0];
+        values[n++] = keepalives[i][1];
     }
     keys[n] = values[n] = NULL;
 }

@@ -256,6 +256,16 @@ static int add_option_env(const PQconninfoOption *o, const char *pgoptions, char
     return asprintf(slot, "%s=%s%s%s", o->envvar, o->val ? o->val : "", *extra ? " " : "", extra);
 }
 
+/* What PostgreSQL's programs get from the connection alone, or must not see: passwords. */
+static bool is_kept_back(const char *variable)
+{
+    static const char *const known[] = {"PG", "LC_ALL=", "DATABASE_URL=", "SUPABASE_DB_URL="};
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (strncmp(variable, known[i], strlen(known[i])) == 0)
+            return true;
+    return false;
+}
+
 int conninfo_env(const ConnInfo *ci, const char *pgoptions, char ***ret_env, Error *e)
 {
     extern char **environ;
@@ -263,18 +273,18 @@ int conninfo_env(const ConnInfo *ci, const char *pgoptions, char ***ret_env, Err
     size_t max = FIXED, n = 0;
     for (char **p = environ; *p; p++)
         max++;
-    for (const PQconninfoOption *o = ci->options; o->keyword; o++)
+    for (const PQconninfoOption *o = ci ? ci->options : NULL; o && o->keyword; o++)
         max++;
     _cleanup_(env_freep) char **env = calloc(max + 1, sizeof(*env));
     if (!env)
         return error_oom(e);
     for (char **p = environ; *p; p++) {
-        if (strncmp(*p, "PG", 2) == 0 || strncmp(*p, "LC_ALL=", 7) == 0)
+        if (is_kept_back(*p))
             continue;
         if (!(env[n++] = strdup(*p)))
             return error_oom(e);
     }
-    for (const PQconninfoOption *o = ci->options; o->keyword; o++) {
+    for (const PQconninfoOption *o = ci ? ci->options : NULL; o && o->keyword; o++) {
         char *text = NULL;
         int r = add_option_env(o, pgoptions, &text);
         if (r < 0)
@@ -302,12 +312,37 @@ static int add_keyword(Buf *out, const char *keyword, const char *value)
     return buf_add_str(out, "'");
 }
 
+/* Values that nobody else may see. libpq marks only passwords of them. */
+static bool is_secret(const PQconninfoOption *o)
+{
+    static const char *const known[] = {"sslpassword", "scram_client_key", "scram_server_key",
+                                        "oauth_client_secret"};
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (strcmp(o->keyword, known[i]) == 0)
+            return true;
+    return strchr(o->dispchar, '*') != NULL;
+}
+
+int conninfo_check_secrets(const ConnInfo *ci, Error *e)
+{
+    for (const PQconninfoOption *o = ci->options; o->keyword; o++) {
+        if (!o->val || !*o->val || o->envvar || !is_secret(o))
+            continue;
+        error_set(e, EOPNOTSUPP, "%s can't be handed to PostgreSQL's programs without being seen",
+                  o->keyword);
+        error_hint(e, strcmp(o->keyword, "sslpassword") == 0
+                          ? "use a client key without a password, readable by its owner only"
+                          : "log in with a password instead, from ~/.pgpass or $PGPASSWORD");
+        return -EOPNOTSUPP;
+    }
+    return 0;
+}
+
 int conninfo_keywords(const ConnInfo *ci, bool dbname, Buf *out, Error *e)
 {
     int r = dbname ? add_keyword(out, "dbname", ci->dbname) : 0;
     for (const PQconninfoOption *o = ci->options; r == 0 && o->keyword; o++) {
-        bool is_secret = strchr(o->dispchar, '*') != NULL;
-        if (o->val && *o->val && !o->envvar && !is_secret &&
+        if (o->val && *o->val && !o->envvar && !is_secret(o) &&
             strcmp(o->keyword, "fallback_application_name") != 0 &&
             strcmp(o->keyword, "replication") != 0)
             r = add_keyword(out, o->keyword, o->val);

@@ -23,6 +23,10 @@ int conninfo_parse(const char *spec, ConnInfo *ret_ci, Error *e);
  * snapshot survives. -EOPNOTSUPP with a hint that names the way round. */
 int conninfo_check_pooler(const ConnInfo *ci, Error *e);
 
+/* Refuse secrets for which there is no variable: programs could have them by argv only, which is
+ * public. -EOPNOTSUPP with a hint. */
+int conninfo_check_secrets(const ConnInfo *ci, Error *e);
+
 /* The value of a keyword, or NULL. */
 const char *conninfo_get(const ConnInfo *ci, const char *keyword);
 
@@ -30,9 +34,10 @@ const char *conninfo_get(const ConnInfo *ci, const char *keyword);
  * with the password that worked. */
 int conninfo_pin(const ConnInfo *ci, PGconn *conn, ConnInfo *ret_ci, Error *e);
 
-/* The environment for PostgreSQL's programs: ours without PG*, then these connection parameters
- * and the time zone UTC, dates in ISO style. `pgoptions` (may be NULL) is appended to the
- * PGOPTIONS. The caller frees with conninfo_env_free. */
+/* The environment for PostgreSQL's programs: ours without PG* and the variables that hold a SOURCE,
+ * then these connection parameters and the time zone UTC, dates in ISO style. `pgoptions` (may be
+ * NULL) is appended to the PGOPTIONS. `ci` may be NULL: for programs that connect to nothing. The
+ * caller frees with conninfo_env_free. */
 int conninfo_env(const ConnInfo *ci, const char *pgoptions, char ***ret_env, Error *e);
 void conninfo_env_free(char **env); /* NULL is allowed */
 

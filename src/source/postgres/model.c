@@ -94,19 +94,19 @@ static int add_select(Buf *sql, const char *columns, size_t len, const char *onl
     return buf_addf(sql, " FROM %s", only);
 }
 
-int model_copy_sql(const TocEntry *t, const char *condition, char **ret_sql, Error *e)
+int model_copy_sql(const TocEntry *t, const char *clause, char **ret_sql, Error *e)
 {
     const char *columns;
     size_t len;
     TRY(find_columns(t, &columns, &len, e));
     _cleanup_(buf_release) Buf sql = BUF_INIT;
-    int r = buf_add_str(&sql, condition ? "COPY (" : "COPY ");
-    if (r == 0 && condition)
-        r = add_select(&sql, columns, len, "");
+    int r = buf_add_str(&sql, clause ? "COPY (" : "COPY ");
+    if (r == 0 && clause)
+        r = add_select(&sql, columns, len, "ONLY ");
     if (r == 0)
         r = add_table(&sql, t);
-    if (r == 0 && condition)
-        r = buf_addf(&sql, " %s)", condition);
+    if (r == 0 && clause)
+        r = buf_addf(&sql, " %s)", clause);
     else if (r == 0 && len > 0)
         r = buf_addf(&sql, " (%.*s)", (int)len, columns);
     if (r == 0)
@@ -331,7 +331,7 @@ int model_build(const Archive *toc, const BelongsList *belongs, const TableFacts
         t->blocks = f ? f->blocks : 0;
         if (t->blocks > 0)
             TRY(model_range_sql(&toc->entries[t->data], &t->range_sql, e));
-        TRY(model_copy_sql(&toc->entries[t->data], f ? f->condition : NULL, &t->copy_sql, e));
+        TRY(model_copy_sql(&toc->entries[t->data], f ? f->clause : NULL, &t->copy_sql, e));
     }
     *ret_model = m;
     m = (Model){0};

@@ -71,9 +71,10 @@ const ModelOid *model_find_oid(const Model *m, uint32_t oid);
  * `pg_dump --schema-only` prints. */
 bool model_is_schema(const TocEntry *t);
 
-/* Derive "COPY ... TO STDOUT" from a TABLE DATA entry. `condition` (may be NULL) is an extension's
- * "WHERE ...". -EBADMSG when its COPY statement is not understood. Exported for tests. */
-int model_copy_sql(const TocEntry *t, const char *condition, char **ret_sql, Error *e);
+/* Derive "COPY ... TO STDOUT" from a TABLE DATA entry. `clause` (may be NULL) says which rows
+ * and in what order: "WHERE ... ORDER BY ...". -EBADMSG when its COPY statement is not understood.
+ * Exported for tests. */
+int model_copy_sql(const TocEntry *t, const char *clause, char **ret_sql, Error *e);
 
 /* Derive "SELECT columns FROM ONLY table" from the same entry; NULL when it names no columns.
  * Exported for tests. */

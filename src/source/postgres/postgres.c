@@ -32,7 +32,8 @@ typedef struct PostgresSource {
     PgTools tools;
     Conn *coordinator; /* from open to free */
     UnreadableList unreadable;
-    ArgList args; /* for pg_dump: what to read */
+    ArgList args;    /* for pg_dump: what to read */
+    ToolNotes notes; /* what the tools warned of */
 } PostgresSource;
 
 static void postgres_free(Source *base)
@@ -41,6 +42,7 @@ static void postgres_free(Source *base)
     conn_close(s->coordinator);
     unreadable_list_release(&s->unreadable);
     arg_list_release(&s->args);
+    tool_notes_release(&s->notes);
     conninfo_release(&s->given);
     conninfo_release(&s->pinned);
     pg_tools_release(&s->tools);
@@ -86,11 +88,7 @@ static int open_source(Source *base, Error *e)
     PostgresSource *s = (PostgresSource *)base;
     const SourceOptions *o = base->options;
     TRY(conninfo_check_pooler(&s->given, e));
-    if (conninfo_get(&s->given, "sslpassword")) { /* it has no variable, and argv is public */
-        error_set(e, EOPNOTSUPP, "sslpassword can't be handed to pg_dump without being seen");
-        error_hint(e, "use a client key without a password, readable by its owner only");
-        return -EOPNOTSUPP;
-    }
+    TRY(conninfo_check_secrets(&s->given, e));
     TRY(connect_source(s, e));
     TRY(pg_tools_find(o->pg_bindir, NULL, conn_major(s->coordinator), &s->tools, e));
     TRY(find_scope(s, e));
@@ -120,6 +118,7 @@ typedef struct Run {
     Model model;
     Script script;
     Buf roles;
+    json_t *hidden;  /* what the role could not be granted, {what, why}; owned */
     BlobData *blobs; /* one for each part of the script */
     uint64_t archive_bytes;
     bool reading; /* data was read: no second attempt */
@@ -130,6 +129,7 @@ static void run_release(Run *r)
     for (size_t i = 0; r->blobs && i < r->script.n; i++)
         blob_data_release(&r->blobs[i]);
     free(r->blobs);
+    json_decref(r->hidden);
     buf_release(&r->roles);
     model_release(&r->model); /* points into the TOC */
     script_release(&r->script);
@@ -143,7 +143,8 @@ static void run_release(Run *r)
 /* With one job pg_dump reads for us. But it can't leave out a large object. */
 static bool is_sequential(const PostgresSource *s)
 {
-    return s->base.options->jobs == 1 && !unreadable_has_blobs(&s->unreadable);
+    return s->base.options->jobs == 1 && !s->base.options->order_by_key &&
+           !unreadable_has_blobs(&s->unreadable);
 }
 
 /* Seconds. */
@@ -163,7 +164,8 @@ static int take_snapshot(Run *r, Error *e)
                           .args = (const char *const *)s->args.items,
                           .n_args = s->args.n,
                           .no_owner = o->no_owner,
-                          .cancel = o->cancel};
+                          .cancel = o->cancel,
+                          .notes = &s->notes};
     TRY(snapshot_begin(s->coordinator, &so, &r->snapshot, e));
     return rights_drop_blobs(&s->unreadable, &r->snapshot.toc) < 0 ? error_oom(e) : 0;
 }
@@ -174,7 +176,9 @@ static int read_catalogues(Run *r, Error *e)
     TRY(catalog_database(c, &r->info, e));
     TRY(catalog_belongs(c, &r->belongs, e));
     TRY(catalog_references(c, &r->references, e));
-    TRY(catalog_table_facts(c, &r->snapshot.toc, !r->snapshot.reader, &r->facts, e));
+    TRY(rights_hidden(c, &r->source->base.options->scope, &r->hidden, e));
+    TRY(catalog_table_facts(c, &r->snapshot.toc, !r->snapshot.reader,
+                            r->source->base.options->order_by_key, &r->facts, e));
     TRY(model_build(&r->snapshot.toc, &r->belongs, &r->facts, &r->model, e));
     return extensions_of_tables(c, &r->model, e);
 }
@@ -235,7 +239,7 @@ static int gather(Run *r, Error *e)
     if (r->snapshot.reader && !is_sequential(s) && o->note)
         o->note(o->ctx, "another session waits for a table's lock: reading through one connection");
     TRY(read_catalogues(r, e));
-    TRY(script_make(&s->tools, &r->snapshot.toc, o->cancel, &r->script, e));
+    TRY(script_make(&s->tools, &r->snapshot.toc, o->cancel, &s->notes, &r->script, e));
     TRY(layout_prepare(&r->model, &r->script, r->run->secret, e));
     r->blobs = calloc(r->script.n + 1, sizeof(*r->blobs));
     if (!r->blobs)
@@ -243,9 +247,10 @@ static int gather(Run *r, Error *e)
     measure(r);
     r->reading = true;
     TRY(read_rows(r, e));
+    TRY(catalog_check_names(s->coordinator, &r->snapshot.toc, e));
     TRY(read_blobs(r, e));
     TRY(roles_read(&s->tools, &s->pinned, s->coordinator, r->info.may_read_passwords, o->no_acl,
-                   r->run->secret, o->cancel, &r->roles, e));
+                   r->run->secret, o->cancel, &s->notes, &r->roles, e));
     if (!r->info.may_read_passwords && o->note)
         o->note(o->ctx, "roles.sql holds no passwords: the role may not read them");
     return 0;
@@ -263,7 +268,8 @@ static void add_sums(const Run *r, SourceResult *result)
 
 static int list_left_out(const Run *r, SourceResult *result)
 {
-    if (r->info.may_read_passwords && r->source->unreadable.n == 0)
+    if (r->info.may_read_passwords && r->source->unreadable.n == 0 &&
+        json_array_size(r->hidden) == 0)
         return 0;
     if (!(result->left_out = json_array()))
         return -1;
@@ -271,6 +277,8 @@ static int list_left_out(const Run *r, SourceResult *result)
         json_array_append_new(result->left_out,
                               json_pack("{s:s, s:s}", "what", "role passwords", "why",
                                         "the role may not read pg_authid")) < 0)
+        return -1;
+    if (json_array_extend(result->left_out, r->hidden) < 0)
         return -1;
     return rights_json(&r->source->unreadable, result->left_out);
 }
@@ -385,6 +393,7 @@ int postgres_source_new(const char *conninfo, const SourceOptions *options, Sour
         return error_oom(e);
     s->base.ops = &postgres_ops;
     s->base.options = options;
+    s->notes = (ToolNotes){.note = options->note, .ctx = options->ctx};
     int r = conninfo_parse(conninfo, &s->given, e);
     if (r == 0) {
         s->base.name = strdup(s->given.dbname);

@@ -317,3 +317,34 @@ int rights_json(const UnreadableList *l, json_t *left_out)
     }
     return 0;
 }
+
+int rights_hidden(Conn *c, const SourceScope *scope, json_t **ret_hidden, Error *e)
+{
+    /* Their connection strings hold passwords. Where something is asked for by name, nobody asked
+     * for them. */
+    static const char sql[] =
+        "SELECT subname FROM pg_subscription WHERE current_setting('is_superuser') = 'off'"
+        " AND subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " AND NOT $1::pg_catalog.bool ORDER BY 1";
+    _cleanup_(result_clear) PGresult *res = NULL;
+    _cleanup_(buf_release) Buf what = BUF_INIT;
+    bool by_name = scope->schemas.n > 0 || scope->tables.n > 0;
+    TRY(conn_query(c, sql, 1, (const char *[]){by_name ? "t" : "f"}, &res, e));
+    json_t *hidden = json_array();
+    int r = hidden ? 0 : -ENOMEM;
+    for (int i = 0; r == 0 && i < PQntuples(res); i++) {
+        buf_clear(&what);
+        r = buf_addf(&what, "subscription %s", PQgetvalue(res, i, 0));
+        if (r < 0 || !buf_cstr(&what) ||
+            json_array_append_new(hidden, json_pack("{s:o, s:s}", "what",
+                                                    layout_json_name((const char *)what.data),
+                                                    "why", "only a superuser may read it")) < 0)
+            r = -ENOMEM;
+    }
+    if (r < 0) {
+        json_decref(hidden);
+        return error_oom(e);
+    }
+    *ret_hidden = hidden;
+    return 0;
+}

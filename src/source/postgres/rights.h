@@ -45,3 +45,7 @@ int rights_drop_blobs(const UnreadableList *l, Archive *toc);
 
 /* Append {what, why} of each to `left_out`. 0 or -1. */
 int rights_json(const UnreadableList *l, json_t *left_out);
+
+/* What the role can't have however much it is granted: subscriptions, which pg_dump gives to
+ * superusers alone. A new array of {what, why}, empty when nothing lacks. */
+int rights_hidden(Conn *c, const SourceScope *scope, json_t **ret_hidden, Error *e);

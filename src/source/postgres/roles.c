@@ -15,7 +15,7 @@ static const char no_passwords[] =
     "-- Set them again after restoring, e.g. with \\password ROLE.\n--\n\n";
 
 static int run(const PgTools *tools, const ConnInfo *pinned, Conn *coordinator, bool passwords,
-               bool no_acl, const atomic_bool *cancel, Buf *out, Error *e)
+               bool no_acl, const atomic_bool *cancel, ToolNotes *notes, Buf *out, Error *e)
 {
     /* In -d a database's name is ignored, and -l takes a connection string too. */
     _cleanup_(buf_release) Buf keywords = BUF_INIT;
@@ -37,7 +37,9 @@ static int run(const PgTools *tools, const ConnInfo *pinned, Conn *coordinator, 
     conninfo_env_free(env);
     TRY(r);
     TRY(child_read_all(c, OUTPUT_MAX, out, e));
-    return child_finish(c, e);
+    TRY(child_finish(c, e));
+    tool_notes_pass(notes, c);
+    return 0;
 }
 
 /* Where the key after `command` stands, at the start of a line: the first such line, or the last.
@@ -74,10 +76,11 @@ static int replace_keys(const Buf *in, const uint8_t secret[32], Buf *out)
 }
 
 int roles_read(const PgTools *tools, const ConnInfo *pinned, Conn *coordinator, bool passwords,
-               bool no_acl, const uint8_t secret[32], const atomic_bool *cancel, Buf *out, Error *e)
+               bool no_acl, const uint8_t secret[32], const atomic_bool *cancel, ToolNotes *notes,
+               Buf *out, Error *e)
 {
     _cleanup_(buf_release) Buf printed = BUF_INIT;
-    TRY(run(tools, pinned, coordinator, passwords, no_acl, cancel, &printed, e));
+    TRY(run(tools, pinned, coordinator, passwords, no_acl, cancel, notes, &printed, e));
     int r = passwords ? 0 : buf_add_str(out, no_passwords);
     if (r == 0)
         r = replace_keys(&printed, secret, out);

@@ -8,14 +8,16 @@
 #include <unistd.h>
 
 #include "source/postgres/child.h"
+#include "source/postgres/conninfo.h"
 #include "source/postgres/try.h"
 #include "util/cleanup.h"
 #include "util/io.h"
 
-#define TOKEN_SIZE  33           /* 32 hex digits and the zero */
-#define OUTPUT_MAX  (4ull << 30) /* bytes of all definitions */
-#define BLOB_OID    4294967295u  /* stands for every large object's number */
-#define BLOB_DIGITS "4294967295"
+#define TOKEN_SIZE    33           /* 32 hex digits and the zero */
+#define OUTPUT_MAX    (4ull << 30) /* bytes of all definitions */
+#define BLOB_OID      4294967295u  /* stands for every large object's number */
+#define BLOB_DIGITS   "4294967295"
+#define EVENT_TRIGGER "EVENT TRIGGER "
 
 void script_release(Script *s)
 {
@@ -36,15 +38,22 @@ static int make_token(char token[TOKEN_SIZE])
     return 0;
 }
 
+/* Comments and security labels of event triggers come in the last pass, by their kind and name, but
+ * not with every version of pg_restore. */
+static bool is_about_event_trigger(const TocEntry *t)
+{
+    return (toc_is(t, "COMMENT") || toc_is(t, "SECURITY LABEL")) && t->tag &&
+           strncmp(t->tag, EVENT_TRIGGER, strlen(EVENT_TRIGGER)) == 0;
+}
+
 /* pg_restore prints in three passes; a marker has to be of the pass of the entry it announces. */
 static const char *marker_desc(const TocEntry *t)
 {
     if (toc_is(t, "ACL") || toc_is(t, "DEFAULT ACL"))
         return "ACL";
-    if (toc_is(t, "EVENT TRIGGER") || toc_is(t, "MATERIALIZED VIEW DATA") ||
-        (toc_is(t, "COMMENT") && t->tag && strncmp(t->tag, "EVENT TRIGGER ", 14) == 0))
+    if (toc_is(t, "EVENT TRIGGER") || toc_is(t, "MATERIALIZED VIEW DATA"))
         return "MATERIALIZED VIEW DATA";
-    return "COMMENT";
+    return is_about_event_trigger(t) ? t->desc : "COMMENT";
 }
 
 /* Entries that pg_restore reads at once and never prints. */
@@ -57,7 +66,7 @@ static bool is_special(const TocEntry *t)
  * the markers' own are in `names`. */
 typedef struct Marked {
     Archive archive;
-    char (*tags)[TOKEN_SIZE + 24];
+    char (*tags)[sizeof(EVENT_TRIGGER) + TOKEN_SIZE + 24];
 } Marked;
 
 static void marked_release(Marked *m)
@@ -95,7 +104,8 @@ static int mark(const Archive *toc, char *token, Marked *ret, Error *e)
     for (size_t i = 0; i <= toc->n; i++) {
         const TocEntry *t = i < toc->n ? &toc->entries[i] : NULL;
         if (!t || !is_special(t)) {
-            snprintf(m.tags[i], sizeof(m.tags[i]), "%s:%zu", token, i);
+            snprintf(m.tags[i], sizeof(m.tags[i]), "%s%s:%zu",
+                     t && is_about_event_trigger(t) ? EVENT_TRIGGER : "", token, i);
             m.archive.entries[m.archive.n++] =
                 marker(++id, m.tags[i], t ? marker_desc(t) : "MATERIALIZED VIEW DATA", token);
         }
@@ -152,8 +162,8 @@ static int encode(Marked *m, const char *token, Buf *out, Error *e)
     return 0;
 }
 
-static int run(const PgTools *tools, const Buf *archive, const atomic_bool *cancel, Buf *output,
-               Error *e)
+static int run(const PgTools *tools, const Buf *archive, const atomic_bool *cancel,
+               ToolNotes *notes, Buf *output, Error *e)
 {
     _cleanup_close_ int fd = memfd_create("archive", MFD_CLOEXEC);
     if (fd < 0)
@@ -163,9 +173,16 @@ static int run(const PgTools *tools, const Buf *archive, const atomic_bool *canc
         return error_errno(e, r < 0 ? -r : errno, "can't write a memory file");
     const char *argv[] = {tools->pg_restore, "--file=-", NULL};
     _cleanup_(child_freep) Child *c = NULL;
-    TRY(child_start(&(ChildSpec){.argv = argv, .stdin_fd = fd, .cancel = cancel}, &c, e));
+    char **env = NULL;
+    TRY(conninfo_env(NULL, NULL, &env, e));
+    r = child_start(&(ChildSpec){.argv = argv, .env = env, .stdin_fd = fd, .cancel = cancel}, &c,
+                    e);
+    conninfo_env_free(env);
+    TRY(r);
     TRY(child_read_all(c, OUTPUT_MAX, output, e));
-    return child_finish(c, e);
+    TRY(child_finish(c, e));
+    tool_notes_pass(notes, c);
+    return 0;
 }
 
 static const char *find(Text in, const char *what)
@@ -278,20 +295,33 @@ static int split_blobs(const char *token, ScriptPart *p, Error *e)
     return 0;
 }
 
+/* Where a marker begins whose token is at `at`; NULL when something else stands before it. */
+static const char *marker_start(const char *from, const char *at)
+{
+    static const char *const heads[] = {"--\n-- Name: ", "--\n-- Name: " EVENT_TRIGGER};
+    for (size_t i = 0; at && i < sizeof(heads) / sizeof(heads[0]); i++) {
+        size_t len = strlen(heads[i]);
+        if ((size_t)(at - from) >= len && memcmp(at - len, heads[i], len) == 0)
+            return at - len;
+    }
+    return NULL;
+}
+
 /* The next marker at or after `at`: its start, its end and the entry it announces. NULL when there
  * is none or it has another form than expected. */
 static const char *next_marker(const char *at, const char *end, const char *token,
                                const char **ret_after, size_t *ret_index)
 {
-    _cleanup_free_ char *head = NULL, *tail = NULL;
-    if (asprintf(&head, "--\n-- Name: %s:", token) < 0 ||
-        asprintf(&tail, "; Schema: -; Owner: -\n--\n\n%s\n\n", token) < 0)
+    char name[TOKEN_SIZE + 1];
+    _cleanup_free_ char *tail = NULL;
+    if (asprintf(&tail, "; Schema: -; Owner: -\n--\n\n%s\n\n", token) < 0)
         return NULL;
-    const char *start = find(span(at, end), head);
+    snprintf(name, sizeof(name), "%s:", token);
+    const char *found = find(span(at, end), name), *start = marker_start(at, found);
     if (!start)
         return NULL;
     char *after_index;
-    *ret_index = strtoull(start + strlen(head), &after_index, 10);
+    *ret_index = strtoull(found + strlen(name), &after_index, 10);
     const char *t = find(span(after_index, end), tail);
     if (!t || t - after_index > 64)
         return NULL;
@@ -331,7 +361,7 @@ static int parse_parts(Script *s, const Archive *toc, const char *token, Error *
 }
 
 int script_make(const PgTools *tools, const Archive *toc, const atomic_bool *cancel,
-                Script *ret_script, Error *e)
+                ToolNotes *notes, Script *ret_script, Error *e)
 {
     char token[TOKEN_SIZE];
     _cleanup_(marked_release) Marked marked = {0};
@@ -342,7 +372,7 @@ int script_make(const PgTools *tools, const Archive *toc, const atomic_bool *can
         return error_set(e, EIO, "no random numbers");
     TRY(mark(toc, token, &marked, e));
     TRY(encode(&marked, token, &archive, e));
-    TRY(run(tools, &archive, cancel, &s.output, e));
+    TRY(run(tools, &archive, cancel, notes, &s.output, e));
     if (!(s.parts = calloc(toc->n + 1, sizeof(*s.parts))) || !buf_cstr(&s.output))
         return error_oom(e);
     TRY(parse_parts(&s, toc, token, e));

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "source/postgres/archive.h"
+#include "source/postgres/tool_notes.h"
 #include "source/postgres/tools.h"
 #include "tree/rope.h"
 #include "util/buf.h"
@@ -49,9 +50,10 @@ typedef struct Script {
 
 void script_release(Script *s);
 
-/* Run pg_restore over the TOC. `toc` must outlive the script. */
+/* Run pg_restore over the TOC. `toc` must outlive the script. `notes` (may be NULL) gets what
+ * pg_restore warns of. */
 int script_make(const PgTools *tools, const Archive *toc, const atomic_bool *cancel,
-                Script *ret_script, Error *e);
+                ToolNotes *notes, Script *ret_script, Error *e);
 
 /* What follows a table's rows in pg_dump's data, up to its block's end. */
 #define COPY_END "\\.\n\n\n"

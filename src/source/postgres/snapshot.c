@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "source/postgres/catalog.h"
+#include "source/postgres/tool_failure.h"
 #include "source/postgres/try.h"
 #include "util/cleanup.h"
 
@@ -18,47 +19,6 @@ static ssize_t read_child(void *ctx, void *data, size_t len, Error *e)
     return child_read(ctx, data, len, e);
 }
 
-/* What pg_dump's own words mean. They are English: conninfo_env sees to that, but for the server's
- * part of them. */
-static int classify(const char *said, const char **ret_hint)
-{
-    if (strstr(said, "lock timeout") || strstr(said, "statement timeout")) {
-        *ret_hint = "another session holds a lock on the table: wait for it, or raise "
-                    "--table-lock-wait";
-        return EBUSY;
-    }
-    if (strstr(said, "were found for pattern") || strstr(said, "were found\n")) {
-        *ret_hint = "check the names given with --schema and --table: capitals and special "
-                    "characters need double quotes inside, as in --table='public.\"Orders\"'";
-        return ENOENT;
-    }
-    if (strstr(said, "too many dotted names") || strstr(said, "cross-database references")) {
-        *ret_hint = "write SCHEMA.TABLE or TABLE; a dot inside of a name needs double quotes";
-        return EINVAL;
-    }
-    if (strstr(said, "invalid regular expression")) {
-        *ret_hint = "see \"Patterns\" in psql(1); double quotes inside take a name literally";
-        return EINVAL;
-    }
-    if (strstr(said, "too many clients") || strstr(said, "remaining connection slots") ||
-        strstr(said, "closed the connection unexpectedly") || strstr(said, "is starting up") ||
-        strstr(said, "is shutting down") || strstr(said, "terminating connection"))
-        return ECONNRESET;
-    if (strstr(said, "invalid snapshot identifier"))
-        *ret_hint = "connections do not all reach the same server: name one host, without a "
-                    "balancer or pooler in front of it";
-    if (strstr(said, "permission denied")) {
-        *ret_hint = "grant the role what is missing, or dump as the owner";
-        return EACCES;
-    }
-    if (strstr(said, "does not exist") || strstr(said, "could not open relation") ||
-        strstr(said, "cache lookup failed"))
-        return ESTALE;
-    if (strstr(said, "server version mismatch"))
-        *ret_hint = "install the postgresql-client package of the server's version";
-    return EIO;
-}
-
 int snapshot_dump_failed(Snapshot *s, Error *why, Error *e)
 {
     if (why->errnum == EBADMSG || why->errnum == EPROTONOSUPPORT)
@@ -67,12 +27,13 @@ int snapshot_dump_failed(Snapshot *s, Error *why, Error *e)
     int r = child_finish(s->dump, &said);
     if (r == 0) { /* it claims success: what was read is to blame */
         error_release(&said);
+        tool_notes_pass(s->notes, s->dump);
         return error_move(e, why);
     }
     error_release(why);
     const char *hint = NULL;
     if (r != -EINTR)
-        said.errnum = classify(child_messages(s->dump), &hint);
+        said.errnum = tool_failure(child_messages(s->dump), &hint);
     r = error_move(e, &said);
     if (hint)
         error_hint(e, "%s", hint);
@@ -99,6 +60,13 @@ static void forget_owners(Archive *toc)
     }
 }
 
+/* 0 would mean without an end. */
+static double lock_wait_ms(const SnapshotOptions *o)
+{
+    double ms = ceil(o->lock_wait * 1000);
+    return ms > 1 ? ms : 1;
+}
+
 static int run_dump(Snapshot *s, const SnapshotOptions *o, Error *e)
 {
     _cleanup_free_ char *snapshot = NULL, *lock_wait = NULL, *encoding = NULL;
@@ -106,7 +74,7 @@ static int run_dump(Snapshot *s, const SnapshotOptions *o, Error *e)
     TRY(conninfo_keywords(o->pinned, false, &keywords, e));
     const char *conninfo = buf_cstr(&keywords);
     if (!conninfo || asprintf(&snapshot, "--snapshot=%s", s->id) < 0 ||
-        asprintf(&lock_wait, "--lock-wait-timeout=%.0f", ceil(o->lock_wait * 1000)) < 0 ||
+        asprintf(&lock_wait, "--lock-wait-timeout=%.0f", lock_wait_ms(o)) < 0 ||
         asprintf(&encoding, "--encoding=%s",
                  PQparameterStatus(conn_pg(s->coordinator), "server_encoding")) < 0)
         return error_oom(e);
@@ -198,7 +166,8 @@ static int begin(Snapshot *s, const SnapshotOptions *o, Error *e)
     error_release(&why);
     if (r == -EWOULDBLOCK)
         TRY(conn_exec(s->coordinator, "ROLLBACK TO bakfs_locks", e));
-    TRY(catalog_check_filenodes(s->coordinator, &s->toc, e));
+    TRY(catalog_check_tables(s->coordinator, &s->toc, e));
+    tool_notes_pass(s->notes, s->dump);
     if (r == 0 && !o->from_dump)
         drop_dump(s);
     return 0;
@@ -206,7 +175,7 @@ static int begin(Snapshot *s, const SnapshotOptions *o, Error *e)
 
 int snapshot_begin(Conn *coordinator, const SnapshotOptions *o, Snapshot *ret_snapshot, Error *e)
 {
-    Snapshot s = {.coordinator = coordinator};
+    Snapshot s = {.coordinator = coordinator, .notes = o->notes};
     Error why = ERROR_INIT, lost = ERROR_INIT;
     int r = begin(&s, o, &why);
     if (r == 0) {

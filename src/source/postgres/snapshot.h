@@ -7,6 +7,7 @@
 #include "source/postgres/archive.h"
 #include "source/postgres/child.h"
 #include "source/postgres/conn.h"
+#include "source/postgres/tool_notes.h"
 #include "source/postgres/tools.h"
 
 typedef struct SnapshotOptions {
@@ -18,10 +19,12 @@ typedef struct SnapshotOptions {
     size_t n_args;
     bool no_owner;             /* take the owners out of the TOC */
     const atomic_bool *cancel; /* may be NULL */
+    ToolNotes *notes;          /* what pg_dump warns of; borrowed, may be NULL */
 } SnapshotOptions;
 
 typedef struct Snapshot {
     Conn *coordinator; /* borrowed; in its transaction */
+    ToolNotes *notes;  /* borrowed */
     char *id;          /* for SET TRANSACTION SNAPSHOT; owned */
     Archive toc;       /* owned */
     /* Set when that was asked for, or when another session waits for one of the tables, so that the

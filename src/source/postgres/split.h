@@ -18,7 +18,7 @@ typedef struct Split {
     atomic_ullong rows;
 } Split;
 
-/* Whether a table is worth it, and can be read so: heap only, without a condition, and of servers
+/* Whether a table is worth it, and can be read so: heap only, without a clause, and of servers
  * from 14 on, which find a range of blocks without reading what comes before. */
 bool split_pays(const ModelTable *t, uint64_t piece_size);
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "source/postgres/child.h"
+#include "source/postgres/conninfo.h"
 #include "source/postgres/try.h"
 #include "util/buf.h"
 #include "util/cleanup.h"
@@ -42,10 +43,14 @@ static int version_in(const char *dir)
     if (asprintf(&path, "%s/pg_dump", dir) < 0 || access(path, X_OK) < 0)
         return 0;
     const char *argv[] = {path, "--version", NULL};
+    char **env = NULL;
+    if (conninfo_env(NULL, NULL, &env, NULL) < 0)
+        return 0;
     _cleanup_(child_freep) Child *c = NULL;
     _cleanup_(buf_release) Buf out = BUF_INIT;
-    if (child_start(&(ChildSpec){.argv = argv, .stdin_fd = -1}, &c, NULL) < 0 ||
-        child_read_all(c, 4096, &out, NULL) < 0 || child_finish(c, NULL) < 0)
+    int r = child_start(&(ChildSpec){.argv = argv, .env = env, .stdin_fd = -1}, &c, NULL);
+    conninfo_env_free(env);
+    if (r < 0 || child_read_all(c, 4096, &out, NULL) < 0 || child_finish(c, NULL) < 0)
         return 0;
     const char *line = buf_cstr(&out);
     return line ? pg_tools_parse_version(line) : 0;

@@ -40,7 +40,7 @@ static void test_failure(void **state)
         start("echo first >&2; printf 'a\\033b\\n' >&2; exit 3", NULL);
     Error e = ERROR_INIT;
     assert_int_equal(child_finish(c, &e), -EIO);
-    assert_string_equal(e.message, "sh failed: first;a b");
+    assert_string_equal(e.message, "sh failed: first; a b");
     error_release(&e);
 
     _cleanup_(child_freep) Child *silent = start("exit 4", NULL);
@@ -51,6 +51,23 @@ static void test_failure(void **state)
     _cleanup_(child_freep) Child *killed = start("kill -9 $$", NULL);
     assert_int_equal(child_finish(killed, &e), -EIO);
     assert_string_equal(e.message, "sh was ended by signal 9");
+    error_release(&e);
+}
+
+/* Of many, those at the beginning and at the end are kept: the reason often stands last. */
+static void test_many_messages(void **state)
+{
+    _cleanup_(child_freep) Child *c =
+        start("echo first >&2; for i in $(seq 3000); do echo line $i; done >&2;"
+              " echo the reason >&2; exit 1",
+              NULL);
+    Error e = ERROR_INIT;
+    assert_int_equal(child_finish(c, &e), -EIO);
+    assert_non_null(strstr(e.message, "sh failed: first; line 1; line 2;"));
+    assert_non_null(strstr(e.message, "; ...; "));
+    const char *end = "; line 3000; the reason";
+    assert_string_equal(e.message + strlen(e.message) - strlen(end), end);
+    assert_true(strlen(e.message) < 6000);
     error_release(&e);
 }
 
@@ -92,9 +109,9 @@ static void test_cancel(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_output),    cmocka_unit_test(test_failure),
-        cmocka_unit_test(test_not_found), cmocka_unit_test(test_limit),
-        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_output),        cmocka_unit_test(test_failure),
+        cmocka_unit_test(test_many_messages), cmocka_unit_test(test_not_found),
+        cmocka_unit_test(test_limit),         cmocka_unit_test(test_cancel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

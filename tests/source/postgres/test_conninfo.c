@@ -153,6 +153,61 @@ static void test_child_env_of_hosted_services(void **state)
     conninfo_env_free(env);
 }
 
+/* What connects to nothing gets no password, and nothing gets the variables that hold a SOURCE. */
+static void test_env_without_connection(void **state)
+{
+    static const char *const kept_back[] = {"DATABASE_URL", "SUPABASE_DB_URL", "PGPASSWORD",
+                                            "PGHOST"};
+    _cleanup_(conninfo_release) ConnInfo ci = {0};
+    Error e = ERROR_INIT;
+    char **env = NULL;
+    for (size_t i = 0; i < sizeof(kept_back) / sizeof(kept_back[0]); i++)
+        setenv(kept_back[i], "postgres://u:s3cret@h/db", 1);
+    setenv("DATABASE_URL_NOTE", "kept", 1);
+    assert_int_equal(conninfo_env(NULL, NULL, &env, &e), 0);
+    for (size_t i = 0; i < sizeof(kept_back) / sizeof(kept_back[0]); i++)
+        assert_null(lookup(env, kept_back[i]));
+    assert_string_equal(lookup(env, "DATABASE_URL_NOTE"), "kept");
+    assert_string_equal(lookup(env, "LC_ALL"), "C.UTF-8");
+    conninfo_env_free(env);
+
+    assert_int_equal(conninfo_parse("host=h dbname=x password=y", &ci, &e), 0);
+    assert_int_equal(conninfo_env(&ci, NULL, &env, &e), 0);
+    assert_null(lookup(env, "DATABASE_URL"));
+    assert_null(lookup(env, "SUPABASE_DB_URL"));
+    assert_string_equal(lookup(env, "PGPASSWORD"), "y");
+    conninfo_env_free(env);
+    for (size_t i = 0; i < sizeof(kept_back) / sizeof(kept_back[0]); i++)
+        unsetenv(kept_back[i]);
+    unsetenv("DATABASE_URL_NOTE");
+}
+
+/* Newer libpqs know secrets that they don't mark as such and that have no variable. */
+static void test_secrets(void **state)
+{
+    static const char *const known[] = {"sslpassword", "scram_client_key", "scram_server_key",
+                                        "oauth_client_secret"};
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        PQconninfoOption options[] = {
+            {.keyword = (char *)known[i], .val = "s3cret", .dispchar = "D"},
+            {.keyword = "keepalives_idle", .val = "5", .dispchar = ""},
+            {.keyword = NULL},
+        };
+        ConnInfo ci = {.options = options, .dbname = "x"};
+        _cleanup_(buf_release) Buf keywords = BUF_INIT;
+        Error e = ERROR_INIT;
+        assert_int_equal(conninfo_keywords(&ci, false, &keywords, &e), 0);
+        assert_string_equal(buf_cstr(&keywords), "keepalives_idle='5'");
+        assert_int_equal(conninfo_check_secrets(&ci, &e), -EOPNOTSUPP);
+        assert_non_null(strstr(e.message, known[i]));
+        assert_null(strstr(e.message, "s3cret"));
+        assert_non_null(e.hint);
+        error_release(&e);
+        options[0].val = NULL;
+        assert_int_equal(conninfo_check_secrets(&ci, &e), 0);
+    }
+}
+
 static void test_poolers(void **state)
 {
     static const struct {
@@ -187,6 +242,8 @@ int main(void)
         cmocka_unit_test(test_environment),
         cmocka_unit_test(test_child_env),
         cmocka_unit_test(test_child_env_of_hosted_services),
+        cmocka_unit_test(test_env_without_connection),
+        cmocka_unit_test(test_secrets),
         cmocka_unit_test(test_poolers),
     };
     return cmocka_run_group_tests(tests, clear_env, NULL);

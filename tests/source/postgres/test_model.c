@@ -14,7 +14,7 @@
 static void test_copy_sql(void **state)
 {
     static const struct {
-        const char *namespace, *tag, *stmt, *condition, *sql; /* sql NULL: refused */
+        const char *namespace, *tag, *stmt, *clause, *sql; /* sql NULL: refused */
     } cases[] = {
         {"public", "t", "COPY public.t (a, b) FROM stdin;\n", NULL,
          "COPY \"public\".\"t\" (a, b) TO STDOUT"},
@@ -26,7 +26,9 @@ static void test_copy_sql(void **state)
         {"app", "part_1", "COPY app.root (m, x) FROM stdin;\n", NULL,
          "COPY \"app\".\"part_1\" (m, x) TO STDOUT"},
         {"ext", "conf", "COPY ext.conf (k, v) FROM stdin;\n", "WHERE k > 1",
-         "COPY (SELECT k, v FROM \"ext\".\"conf\" WHERE k > 1) TO STDOUT"},
+         "COPY (SELECT k, v FROM ONLY \"ext\".\"conf\" WHERE k > 1) TO STDOUT"},
+        {"public", "t", "COPY public.t (a, b) FROM stdin;\n", " ORDER BY b, a",
+         "COPY (SELECT a, b FROM ONLY \"public\".\"t\"  ORDER BY b, a) TO STDOUT"},
         {"public", "t", "INSERT INTO public.t VALUES (1);\n", NULL, NULL},
         {"public", "t", "COPY public FROM stdin;\n", NULL, NULL},
         {"public", "t", "COPY \"public.t FROM stdin;\n", NULL, NULL},
@@ -38,7 +40,7 @@ static void test_copy_sql(void **state)
                       .copy_stmt = (char *)cases[i].stmt};
         _cleanup_free_ char *sql = NULL;
         Error e = ERROR_INIT;
-        int r = model_copy_sql(&t, cases[i].condition, &sql, &e);
+        int r = model_copy_sql(&t, cases[i].clause, &sql, &e);
         assert_int_equal(r, cases[i].sql ? 0 : -EBADMSG);
         if (cases[i].sql)
             assert_string_equal(sql, cases[i].sql);
@@ -140,8 +142,7 @@ static void test_build(void **state)
 {
     Archive toc = {.minor = 14, .n = sizeof(entries) / sizeof(entries[0]), .entries = entries};
     Belongs belongs[] = {{PG_CLASS, 11, 10}, {PG_CONSTRAINT, 40, 20}};
-    TableFacts facts[] = {{.oid = 10, .size = 8192, .blocks = 1},
-                          {.oid = 30, .condition = "WHERE x"}};
+    TableFacts facts[] = {{.oid = 10, .size = 8192, .blocks = 1}, {.oid = 30, .clause = "WHERE x"}};
     _cleanup_(model_release) Model m = {0};
     Error e = ERROR_INIT;
     assert_int_equal(
@@ -157,7 +158,7 @@ static void test_build(void **state)
     assert_string_equal(m.tables[2].name, "conf");
     assert_int_equal(m.tables[2].def, MODEL_NONE);
     assert_string_equal(m.tables[2].copy_sql,
-                        "COPY (SELECT x FROM \"ext\".\"conf\" WHERE x) TO STDOUT");
+                        "COPY (SELECT x FROM ONLY \"ext\".\"conf\" WHERE x) TO STDOUT");
     static const size_t none = MODEL_NONE;
     const size_t tables[] = {none, 1, 0, 0, 0, 0, 2, 0, 1, 1, none, none, none};
     const size_t schemas[] = {0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, none, none};

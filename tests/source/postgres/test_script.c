@@ -94,6 +94,22 @@ static TocEntry entries[] = {
      .deps = (int32_t[]){4},
      .n_deps = 1},
     {.dump_id = 10, .had_dumper = true, .tag = "BLOBS", .desc = "BLOBS", .section = SECTION_DATA},
+    {.dump_id = 12,
+     .tag = "EVENT TRIGGER et",
+     .desc = "COMMENT",
+     .section = SECTION_NONE,
+     .defn = "COMMENT ON EVENT TRIGGER et IS 'x';\n",
+     .owner = "o",
+     .deps = (int32_t[]){8},
+     .n_deps = 1},
+    {.dump_id = 13, /* minor versions differ in when they print it */
+     .tag = "EVENT TRIGGER et",
+     .desc = "SECURITY LABEL",
+     .section = SECTION_NONE,
+     .defn = "SECURITY LABEL FOR dummy ON EVENT TRIGGER et IS 'classified';\n",
+     .owner = "o",
+     .deps = (int32_t[]){8},
+     .n_deps = 1},
     {.dump_id = 11,
      .tag = "a_idx",
      .desc = "INDEX",
@@ -132,7 +148,7 @@ static void make(Script *s)
     Error e = ERROR_INIT;
     if (!tools.pg_restore)
         skip(); /* no pg_restore here */
-    int r = script_make(&tools, &toc, NULL, s, &e);
+    int r = script_make(&tools, &toc, NULL, NULL, s, &e);
     if (r < 0)
         print_error("%s\n", e.message);
     assert_int_equal(r, 0);
@@ -188,6 +204,28 @@ static void add(Composer *c, Text t)
 static void add_literal(Composer *c, const char *text)
 {
     assert_int_equal(composer_text(c, text, strlen(text)), 0);
+}
+
+/* Every entry's text is found as its own. */
+static void test_parts(void **state)
+{
+    _cleanup_(script_release) Script s = {0};
+    make(&s);
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        const ScriptPart *p = &s.parts[i];
+        const char *defn = p->entry->defn;
+        if (!defn)
+            continue;
+        assert_non_null(memmem(p->body.p, p->body.len, defn, strlen(defn)));
+        for (size_t j = 3; j < toc.n; j++) {
+            const char *other = toc.entries[j].defn;
+            if (other && &toc.entries[j] != p->entry)
+                assert_null(memmem(p->body.p, p->body.len, other, strlen(other)));
+        }
+        n++;
+    }
+    assert_int_equal(n, toc.n - 5); /* all but the settings and the data */
 }
 
 /* Put together again, the parts are what pg_restore prints. */
@@ -310,9 +348,8 @@ static void test_place_of_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),
-        cmocka_unit_test(test_settings_follow),
-        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_parts),           cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_settings_follow), cmocka_unit_test(test_keys),
         cmocka_unit_test(test_place_of_rows),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
