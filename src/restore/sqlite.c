@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "restore/holder.h"
 #include "restore/select.h"
 #include "restore/targets.h"
 #include "source/postgres/try.h"
@@ -209,22 +210,32 @@ bool sqlite_exists(const char *path)
     return exists(path, "");
 }
 
+static int in_use(const char *path, const Holder *h, Error *e)
+{
+    if (h->pid)
+        error_set(e, EBUSY, "%s is open in another program: %s, process %d", path, h->name, h->pid);
+    else
+        error_set(e, EBUSY, "%s is open in another program", path);
+    error_hint(e, "stop what uses it, or restore to another file");
+    return -EBUSY;
+}
+
 /* That nobody has the file open that is to be replaced: they would go on with the old one, and its
- * -wal would end up beside the new one. A file that is no database is nobody's. */
+ * -wal would end up beside the new one. Locks tell of who is at work, and in WAL mode of all, /proc
+ * of those that idle, where it lets us look. A file that is no database is nobody's. */
 static int check_unused(const char *path, Error *e)
 {
+    Holder holder;
     sqlite3 *db = NULL;
+    TRY(holder_find(path, &holder, e));
+    if (holder.pid)
+        return in_use(path, &holder, e);
     int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(db, "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; ROLLBACK", NULL,
                           NULL, NULL);
-    int r = rc == SQLITE_BUSY || rc == SQLITE_LOCKED
-                ? error_set(e, EBUSY, "%s is open in another program", path)
-                : 0;
-    if (r < 0)
-        error_hint(e, "stop what uses it, or restore to another file");
     sqlite3_close(db);
-    return r;
+    return rc == SQLITE_BUSY || rc == SQLITE_LOCKED ? in_use(path, &holder, e) : 0;
 }
 
 int sqlite_put_in_place(const char *temporary, const char *path, bool replace, Error *e)
@@ -278,6 +289,8 @@ static int restore_whole(Content *c, const char *path, RestoreResult *result, Er
     close(fd);
     if (r == 0)
         r = finish_database(c, temporary, result, e);
+    if (r == 0 && c->options->overwrite) /* somebody may have come meanwhile */
+        r = check_unused(path, e);
     if (r == 0)
         r = sqlite_put_in_place(temporary, path, c->options->overwrite, e);
     if (r < 0)
@@ -314,8 +327,9 @@ int restore_to_sqlite(Content *c, const char *path, RestoreResult *result, Error
             error_hint(e, "name another file, or give --overwrite to replace it");
             return -EEXIST;
         }
-        TRY(check_unused(path, e));
-        TRY(restore_confirm(o, e, "%s exists and will be replaced", path));
+        TRY(restore_confirm(
+            o, e, "%s exists and will be replaced; programs that use it must be stopped", path));
+        TRY(check_unused(path, e)); /* it rolls back what a crash left: not before the question */
     }
     return restore_whole(c, path, result, e);
 }

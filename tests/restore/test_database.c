@@ -31,11 +31,33 @@ static void test_rewrite_leaves_texts(void **state)
           "ALTER DATABASE abc SET x TO 'unfinished");
 }
 
+static void test_command(void **state)
+{
+    (void)state;
+    static const char sql[] =
+        "ALTER DATABASE a SET b TO 'x;''y', '\"';\nGRANT ALL ON DATABASE a TO "
+        "\"r;\"\"'\";\n\nCOMMENT ON DATABASE a IS 'unfinished;";
+    static const char *const expected[] = {
+        "ALTER DATABASE a SET b TO 'x;''y', '\"';\n",
+        "GRANT ALL ON DATABASE a TO \"r;\"\"'\";\n\n",
+        "COMMENT ON DATABASE a IS 'unfinished;",
+    };
+    const char *p = sql;
+    for (size_t i = 0; i < 3; i++) {
+        size_t n = database_command(p);
+        assert_int_equal(n, strlen(expected[i]));
+        assert_memory_equal(p, expected[i], n);
+        p += n;
+    }
+    assert_int_equal(database_command(p), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rewrite),
         cmocka_unit_test(test_rewrite_leaves_texts),
+        cmocka_unit_test(test_command),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "restore/targets.h"
 #include "source/postgres/try.h"
 #include "util/cleanup.h"
 
@@ -22,6 +23,16 @@ static int set_dbname(ConnInfo *ci, const char *name, Error *e)
     return error_set(e, EINVAL, "libpq knows no dbname");
 }
 
+int database_conninfo(const char *conninfo, const char *name, ConnInfo *ret_ci, Error *e)
+{
+    _cleanup_(conninfo_release) ConnInfo ci = {0};
+    TRY(conninfo_parse(conninfo, &ci, e));
+    TRY(set_dbname(&ci, name, e));
+    *ret_ci = ci;
+    ci = (ConnInfo){0};
+    return 0;
+}
+
 int database_open_admin(const char *conninfo, const RestoreOptions *o, Session *ret_session,
                         Error *e)
 {
@@ -30,9 +41,7 @@ int database_open_admin(const char *conninfo, const RestoreOptions *o, Session *
     for (size_t i = 0; r == -ENOENT && i < 2; i++) {
         _cleanup_(conninfo_release) ConnInfo ci = {0};
         error_release(e);
-        r = conninfo_parse(conninfo, &ci, e);
-        if (r == 0)
-            r = set_dbname(&ci, names[i], e);
+        r = database_conninfo(conninfo, names[i], &ci, e);
         if (r == 0)
             r = session_open(&ci, o, ret_session, e);
     }
@@ -78,6 +87,49 @@ int database_drop(Session *admin, const char *name, Error *e)
                   admin->o->force && conn_major(admin->conn) >= 13 ? " WITH (FORCE)" : "", e);
 }
 
+int database_rename(Session *admin, const char *name, const char *new_name, Error *e)
+{
+    _cleanup_(buf_release) Buf to = BUF_INIT;
+    if (buf_add_str(&to, " RENAME TO ") < 0 || session_add_name(admin, &to, new_name, NULL) < 0 ||
+        !buf_cstr(&to))
+        return error_oom(e);
+    return run_on(admin, "ALTER DATABASE ", name, (const char *)to.data, e);
+}
+
+/* What DROP DATABASE refuses whether or not it is to end sessions. */
+static const struct {
+    const char *sql, *is, *hint;
+} obstacles[] = {
+    {"SELECT count(*) FROM pg_catalog.pg_database WHERE datname = $1 AND datistemplate",
+     "is a template", "ALTER DATABASE ... IS_TEMPLATE false makes it one no more"},
+    {"SELECT count(*) FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d"
+     " ON d.oid = s.subdbid WHERE d.datname = $1",
+     "has subscriptions", "drop them first: DROP SUBSCRIPTION"},
+    {"SELECT count(*) FROM pg_catalog.pg_replication_slots WHERE database = $1 AND active",
+     "is being replicated", "stop what reads from its replication slots"},
+    {"SELECT count(*) FROM pg_catalog.pg_prepared_xacts WHERE database = $1",
+     "has prepared transactions", "COMMIT PREPARED or ROLLBACK PREPARED them"},
+};
+
+int database_check_drop(Session *admin, const char *name, const char *other, Error *e)
+{
+    for (size_t i = 0; i < sizeof(obstacles) / sizeof(obstacles[0]); i++) {
+        int64_t n = 0;
+        TRY(session_number(admin, obstacles[i].sql, name, NULL, &n, e));
+        if (n == 0)
+            continue;
+        error_set(e, EBUSY, "the database %s %s, so it can't be dropped", name, obstacles[i].is);
+        error_hint(e, "%s", obstacles[i].hint);
+        return -EBUSY;
+    }
+    if (admin->o->force)
+        return 0;
+    /* The server's own look at rights and sessions, without any effect. */
+    TRY(session_run(admin, "BEGIN", e));
+    TRY(database_rename(admin, name, other, e));
+    return session_run(admin, "ROLLBACK", e);
+}
+
 static const TocEntry *find_entry(const Archive *a, const char *desc)
 {
     for (size_t i = 0; i < a->n; i++)
@@ -109,7 +161,7 @@ static const char *spelled_name(const Archive *a)
     return found ? t->defn + strlen(begin) : NULL;
 }
 
-int database_create(Session *admin, const Archive *a, const char *name, Error *e)
+int database_create(Session *admin, const Archive *a, const char *name, bool *ret_made, Error *e)
 {
     const char *old = spelled_name(a);
     int r =
@@ -118,6 +170,7 @@ int database_create(Session *admin, const Archive *a, const char *name, Error *e
         error_prefix(e, "making database %s", name);
         return r;
     }
+    *ret_made = true;
     const TocEntry *t = find_entry(a, "DATABASE");
     if (!t || !t->owner || !*t->owner || admin->o->no_owner)
         return 0;
@@ -126,13 +179,18 @@ int database_create(Session *admin, const Archive *a, const char *name, Error *e
         session_add_name(admin, &owner, t->owner, NULL) < 0 || !buf_cstr(&owner))
         return error_oom(e);
     r = run_on(admin, "ALTER DATABASE ", name, (const char *)owner.data, e);
-    if (r < 0) {
-        error_prefix(e, "giving database %s to %s", name, t->owner);
-        Error ignored = ERROR_INIT;
-        (void)run_on(admin, "DROP DATABASE ", name, "", &ignored);
-        error_release(&ignored);
-    }
+    if (r < 0)
+        error_prefix(e, "giving it to %s", t->owner);
     return r;
+}
+
+/* The end of the text or name in quotes that begins at `p`, or the next character. */
+static const char *skip_quoted(const char *p)
+{
+    const char *end = p + 1;
+    if (*p == '\'' || *p == '"')
+        end += strcspn(end, *p == '"' ? "\"" : "'");
+    return end + (end > p + 1 && *end);
 }
 
 int database_rewrite(const char *sql, const char *from, const char *to, Buf *out)
@@ -148,10 +206,7 @@ int database_rewrite(const char *sql, const char *from, const char *to, Buf *out
             continue;
         }
         /* Texts and names stay as they are, whatever they hold. */
-        const char *end = p + 1;
-        if (*p == '\'' || *p == '"')
-            end += strcspn(end, *p == '"' ? "\"" : "'");
-        end += end > p + 1 && *end ? 1 : 0;
+        const char *end = skip_quoted(p);
         TRY(buf_add(out, p, (size_t)(end - p)));
         p = end;
     }
@@ -167,26 +222,101 @@ static bool is_about_database(const RestoreOptions *o, const TocEntry *t)
     return toc_is(t, "COMMENT") || toc_is(t, "SECURITY LABEL") || (toc_is(t, "ACL") && !o->no_acl);
 }
 
-int database_describe(Session *s, const Archive *a, const char *name, Error *e)
+size_t database_command(const char *sql)
 {
-    const char *spelled = spelled_name(a);
-    _cleanup_free_ char *old =
-        spelled ? strndup(spelled, (size_t)(skip_name(spelled) - spelled)) : NULL;
-    _cleanup_(buf_release) Buf to = BUF_INIT;
-    if ((spelled && !old) || session_add_name(s, &to, name, NULL) < 0 || !buf_cstr(&to))
+    const char *p = sql;
+    while (*p && *p != ';')
+        p = skip_quoted(p);
+    if (*p)
+        p++;
+    return (size_t)(p - sql) + strspn(p, " \n");
+}
+
+/* The database's name as the archive's commands spell it, as commands to the target do, and as
+ * messages do. */
+typedef struct Names {
+    char *old; /* owned */
+    Buf now, later;
+} Names;
+
+static void names_release(Names *n)
+{
+    free(n->old);
+    buf_release(&n->now);
+    buf_release(&n->later);
+}
+
+/* A command that failed: named by what stands before its values, which may be secret. */
+static int leave_out(const char *sql, const Names *names, const Error *why, RestoreResult *result,
+                     Error *e)
+{
+    static const char *const endings[] = {" ", " TO", " IS", " ="};
+    _cleanup_(buf_release) Buf what = BUF_INIT;
+    if (database_rewrite(sql, names->old, (const char *)names->later.data, &what) < 0 ||
+        !buf_cstr(&what))
         return error_oom(e);
-    for (size_t i = 0; old && i < a->n; i++) {
-        const TocEntry *t = &a->entries[i];
-        _cleanup_(buf_release) Buf sql = BUF_INIT;
-        if (!is_about_database(s->o, t) || !t->defn)
-            continue;
-        if (database_rewrite(t->defn, old, (const char *)to.data, &sql) < 0 || !buf_cstr(&sql))
+    char *text = (char *)what.data;
+    size_t n = strcspn(text, "';\n");
+    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+        size_t len = strlen(endings[i]);
+        if (n >= len && memcmp(text + n - len, endings[i], len) == 0)
+            n -= len;
+    }
+    text[n] = 0;
+    return restore_left_out(result, text, why->message, e);
+}
+
+static int run_command(Session *s, const char *sql, const Names *names, RestoreResult *result,
+                       Error *e)
+{
+    _cleanup_(buf_release) Buf b = BUF_INIT;
+    _cleanup_(error_release) Error why = ERROR_INIT;
+    if (database_rewrite(sql, names->old, (const char *)names->now.data, &b) < 0 || !buf_cstr(&b))
+        return error_oom(e);
+    int r = session_run(s, (const char *)b.data, &why);
+    if (r == -EINTR || r == -ECONNRESET || r == -ENOMEM)
+        return error_move(e, &why);
+    return r < 0 ? leave_out(sql, names, &why, result, e) : 0;
+}
+
+/* One by one, so that one that fails does not take others with it. */
+static int run_commands(Session *s, const char *sql, const Names *names, RestoreResult *result,
+                        Error *e)
+{
+    for (size_t n; (n = database_command(sql)) > 0; sql += n) {
+        _cleanup_free_ char *command = strndup(sql, n);
+        if (!command)
             return error_oom(e);
-        int r = session_run(s, (const char *)sql.data, e);
-        if (r < 0) {
-            error_prefix(e, "%s of database %s", t->desc, name);
-            return r;
-        }
+        TRY(run_command(s, command, names, result, e));
+    }
+    return 0;
+}
+
+/* The name of the session's database as a command spells it, in the session's encoding. */
+static int own_name(Session *s, Buf *out, Error *e)
+{
+    _cleanup_(result_clear) PGresult *res = NULL;
+    TRY(conn_query(s->conn, "SELECT pg_catalog.current_database()", 0, NULL, &res, e));
+    if (session_add_name(s, out, PQgetvalue(res, 0, 0), NULL) < 0 || !buf_cstr(out))
+        return error_oom(e);
+    return 0;
+}
+
+int database_describe(Session *s, const Archive *a, const char *name, RestoreResult *result,
+                      Error *e)
+{
+    _cleanup_(names_release) Names names = {0};
+    const char *spelled = spelled_name(a);
+    if (!spelled)
+        return 0;
+    names.old = strndup(spelled, (size_t)(skip_name(spelled) - spelled));
+    if (!names.old || buf_addf(&names.later, "\"%s\"", name) < 0 || !buf_cstr(&names.later))
+        return error_oom(e);
+    TRY(own_name(s, &names.now, e));
+    for (size_t i = 0; i < a->n; i++) {
+        const TocEntry *t = &a->entries[i];
+        if (is_about_database(s->o, t) && t->defn)
+            TRY(run_commands(s, t->defn, &names, result, e));
     }
     return 0;
 }

@@ -5,6 +5,9 @@
 #include "source/postgres/archive.h"
 #include "source/postgres/conninfo.h"
 
+/* `conninfo` with another database. Messages name the one it was given with. */
+int database_conninfo(const char *conninfo, const char *name, ConnInfo *ret_ci, Error *e);
+
 /* Connect to a database of the same server that is always there, to look at or make others. */
 int database_open_admin(const char *conninfo, const RestoreOptions *o, Session *ret_session,
                         Error *e);
@@ -18,11 +21,23 @@ int database_count_objects(Session *s, int64_t *ret_n, Error *e);
 int database_drop(Session *admin, const char *name, Error *e);
 
 /* Make it as the archive's was: encoding and locale, and owner unless options->no_owner. Where the
- * archive does not tell (of a part only) by the server's defaults. */
-int database_create(Session *admin, const Archive *a, const char *name, Error *e);
+ * archive does not tell (of a part only) by the server's defaults. `ret_made` is set once it is
+ * there, perhaps without its owner. */
+int database_create(Session *admin, const Archive *a, const char *name, bool *ret_made, Error *e);
 
-/* Settings, comments and privileges of the archive's database, for the session's. */
-int database_describe(Session *s, const Archive *a, const char *name, Error *e);
+/* That it can be dropped, and renamed to `other`, which no database is called: nothing uses it that
+ * database_drop would not end, and the role may do so. */
+int database_check_drop(Session *admin, const char *name, const char *other, Error *e);
+int database_rename(Session *admin, const char *name, const char *new_name, Error *e);
+
+/* Settings, comments and privileges of the archive's database, for the session's, which will be
+ * called `name`. What the server refuses, e.g. because a role is missing, is noted in `result`. */
+int database_describe(Session *s, const Archive *a, const char *name, RestoreResult *result,
+                      Error *e);
+
+/* The length of the first command of `sql`, with the semicolon and what space follows; 0 at the
+ * end. As pg_dump spells commands: quotes are doubled in texts and names. Exported for tests. */
+size_t database_command(const char *sql);
 
 /* `sql`'s commands on the database `from` (as spelled in them) made to name `to` (as it is to be
  * spelled). Exported for tests. */

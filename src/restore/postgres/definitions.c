@@ -237,7 +237,7 @@ static int post_archive(const Definitions *d, Archive *ret, Error *e)
     if (!ret->entries)
         return error_oom(e);
     for (size_t i = 0; i < p->toc.n; i++) {
-        if (p->phases[i] == PHASE_LAST)
+        if (p->phases[i] == PHASE_KEYS || p->phases[i] == PHASE_LAST)
             continue;
         ret->entries[ret->n] = p->toc.entries[i];
         ret->entries[ret->n++].data_state = DATA_NONE;

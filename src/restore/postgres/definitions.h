@@ -24,7 +24,8 @@ int definitions_make(Definitions *d, int server_major, Error *e);
 typedef struct Batch {
     Session *session;
     bool is_single;
-    size_t done; /* commands since the last commit */
+    size_t done;    /* commands since the last commit */
+    size_t commits; /* so far */
 } Batch;
 
 int batch_begin(Batch *b, Error *e);

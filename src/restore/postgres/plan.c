@@ -177,6 +177,32 @@ static int has_object(Session *s, const TocEntry *t, bool *ret_has, Error *e)
     return 0;
 }
 
+/* A domain's constraint that is added after the domain is made: its tag is "<domain> <name>". */
+static bool is_constraint_of(const TocEntry *t, const TocEntry *domain)
+{
+    size_t n = domain->tag ? strlen(domain->tag) : 0;
+    return toc_is(t, "CHECK CONSTRAINT") && toc_is(domain, "DOMAIN") && n && t->tag &&
+           strncmp(t->tag, domain->tag, n) == 0 && t->tag[n] == ' ' && t->namespace &&
+           domain->namespace && strcmp(t->namespace, domain->namespace) == 0;
+}
+
+/* Choose what describes or completes the entries `added`: comments, privileges, a sequence's value.
+ * It comes after them in the archive. */
+static void choose_details(Plan *p, const RestoreOptions *o, bool *added)
+{
+    static const char *const kinds[] = {"COMMENT", "ACL", "SECURITY LABEL", "SEQUENCE SET", NULL};
+    const Archive *a = p->all;
+    for (size_t i = 0; i < a->n; i++) {
+        const TocEntry *t = &a->entries[i];
+        for (size_t d = 0; !p->chosen[i] && fits_mode(o, t) && d < t->n_deps; d++) {
+            size_t k = dump_ids_find(&p->ids, t->deps[d]);
+            if (k != OWNER_NONE && added[k] &&
+                (toc_is_any(t, kinds) || is_constraint_of(t, &a->entries[k])))
+                p->chosen[i] = added[i] = true;
+        }
+    }
+}
+
 /* Choose what a table needs and the target lacks, and what that needs in turn. */
 static int choose_needed(Plan *p, const RestoreOptions *o, Session *s, Error *e)
 {
@@ -286,13 +312,28 @@ static int check_schemas(Plan *p, const RestoreOptions *o, Session *s, Error *e)
     return 0;
 }
 
+/* Where there are partitioned tables, sessions of pg_restore that make foreign keys and attach
+ * indexes can end in a deadlock: the server locks partitions that the archive's dependencies don't
+ * tell of. Foreign keys are then made afterwards, one by one. */
+static bool has_partitioned(const Plan *p)
+{
+    for (size_t i = 0; i < p->all->n; i++) {
+        const TocEntry *t = &p->all->entries[i];
+        if (p->chosen[i] && toc_is(t, "TABLE") && t->defn && strstr(t->defn, "\nPARTITION BY "))
+            return true;
+    }
+    return false;
+}
+
 static Phase phase_of(const TocEntry *t, int section)
 {
     if (toc_is_any(t, specials))
         return PHASE_NONE;
     if (toc_is_any(t, privileges) || toc_is(t, "EVENT TRIGGER") ||
-        toc_is(t, "MATERIALIZED VIEW DATA") || (toc_is(t, "COMMENT") && is_about(t, "EVENT")))
+        toc_is(t, "MATERIALIZED VIEW DATA") || is_about(t, "EVENT"))
         return PHASE_LAST;
+    if (toc_is(t, "BLOB METADATA")) /* makes large objects, though it stands among the data */
+        return PHASE_PRE;
     return section == SECTION_DATA        ? PHASE_DATA
            : section == SECTION_POST_DATA ? PHASE_POST
                                           : PHASE_PRE;
@@ -303,6 +344,7 @@ static int build_toc(Plan *p, const RestoreOptions *o, Error *e)
 {
     const Archive *a = p->all;
     int section = SECTION_PRE_DATA;
+    bool keys_apart = has_partitioned(p), is_key = false;
     p->toc = *a;
     p->toc.n = 0;
     p->toc.entries = calloc(a->n + 1, sizeof(TocEntry));
@@ -311,11 +353,14 @@ static int build_toc(Plan *p, const RestoreOptions *o, Error *e)
         return error_oom(e);
     for (size_t i = 0; i < a->n; i++) {
         const TocEntry *t = &a->entries[i];
-        if (t->section != SECTION_NONE)
+        if (t->section != SECTION_NONE) {
             section = t->section;
+            is_key = keys_apart && toc_is(t, "FK CONSTRAINT");
+        }
         if (!p->chosen[i])
             continue;
-        p->phases[p->toc.n] = phase_of(t, section);
+        Phase phase = phase_of(t, section);
+        p->phases[p->toc.n] = is_key && phase == PHASE_POST ? PHASE_KEYS : phase;
         p->toc.entries[p->toc.n] = *t;
         if (o->no_owner)
             p->toc.entries[p->toc.n].owner = NULL;
@@ -324,14 +369,26 @@ static int build_toc(Plan *p, const RestoreOptions *o, Error *e)
     return 0;
 }
 
+/* What was not chosen by name but is needed: see plan_adapt. */
+static int adapt_part(Plan *p, const RestoreOptions *o, Session *s, RestoreResult *result, Error *e)
+{
+    size_t n = p->all->n;
+    _cleanup_free_ bool *added = malloc(n + 1);
+    if (!added)
+        return error_oom(e);
+    memcpy(added, p->chosen, n);
+    if (o->n_tables && !o->data_only)
+        TRY(choose_needed(p, o, s, e));
+    TRY(check_schemas(p, o, s, e));
+    for (size_t i = 0; i < n; i++)
+        added[i] = p->chosen[i] && !added[i];
+    choose_details(p, o, added);
+    return o->data_only ? 0 : check_references(p, s, result, e);
+}
+
 int plan_adapt(Plan *p, const RestoreOptions *o, Session *s, RestoreResult *result, Error *e)
 {
-    if (!p->is_whole) {
-        if (o->n_tables && !o->data_only)
-            TRY(choose_needed(p, o, s, e));
-        TRY(check_schemas(p, o, s, e));
-        if (!o->data_only)
-            TRY(check_references(p, s, result, e));
-    }
+    if (!p->is_whole)
+        TRY(adapt_part(p, o, s, result, e));
     return build_toc(p, o, e);
 }

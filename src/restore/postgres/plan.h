@@ -10,6 +10,7 @@ typedef enum Phase {
     PHASE_PRE,  /* before the rows: tables, functions, sequences ... */
     PHASE_DATA, /* rows, sequences' values, large objects */
     PHASE_POST, /* indexes, constraints, triggers ... */
+    PHASE_KEYS, /* foreign keys where there are partitioned tables */
     PHASE_LAST, /* privileges, then materialized views and event triggers, as pg_restore does */
 } Phase;
 

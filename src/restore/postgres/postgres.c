@@ -13,6 +13,8 @@
 
 #include "restore/postgres/database.h"
 #include "restore/postgres/definitions.h"
+#include "restore/postgres/existing.h"
+#include "restore/postgres/place.h"
 #include "restore/postgres/rows.h"
 #include "restore/targets.h"
 #include "source/postgres/try.h"
@@ -31,9 +33,10 @@ typedef struct Run {
     Plan plan;
     Definitions definitions;
     Rows rows;
-    Session session; /* on the target */
-    bool created;    /* the target database is ours: take it away on failure */
-    bool committed;  /* something stays in the target whatever comes */
+    Session session;       /* on the target */
+    Place place;           /* with --create: the database that is made */
+    Batch batch;           /* on the session */
+    size_t commits_before; /* of the batch before it loads rows; later ones make them stay */
 } Run;
 
 static void run_release(Run *r)
@@ -59,43 +62,49 @@ static int find_tools(Run *r, int server_major, Error *e)
 /* Make the database, after all that can be known to fail has been looked at. */
 static int create_database(Run *r, Error *e)
 {
-    const char *name = r->given.dbname;
     Session admin = {0};
-    bool exists = false;
     TRY(database_open_admin(r->spec, r->o, &admin, e));
     int err = find_tools(r, conn_major(admin.conn), e);
     if (err == 0)
-        err = database_exists(&admin, name, &exists, e);
-    if (err == 0 && exists && !r->o->overwrite) {
-        err = error_set(e, EEXIST, "the database %s exists", r->given.masked);
-        error_hint(e, "leave out --create to restore into it, or give --overwrite to have it "
-                      "dropped and made anew");
-    }
-    if (err == 0 && exists)
-        err = restore_confirm(r->o, e, "the database %s will be dropped, with all that is in it",
-                              r->given.masked);
-    if (err == 0 && exists) {
-        err = database_drop(&admin, name, e);
-        r->committed = err == 0;
-    }
-    if (err == 0)
-        err = database_create(&admin, &r->toc, name, e);
-    r->created = err == 0;
+        err = place_make(&r->place, &admin, e);
     session_close(&admin);
     return err;
 }
 
-static int open_target(Run *r, Error *e)
+/* The archive's strings, and so what the catalogue is asked for, are in its encoding. */
+static int set_encoding(Run *r, Error *e)
 {
-    int err = session_open(&r->given, r->o, &r->session, e);
+    for (size_t i = 0; i < r->toc.n; i++)
+        if (toc_is(&r->toc.entries[i], "ENCODING") && r->toc.entries[i].defn)
+            TRY(session_run(&r->session, r->toc.entries[i].defn, e));
+    return 0;
+}
+
+static int connect_target(Run *r, Error *e)
+{
+    _cleanup_(conninfo_release) ConnInfo own = {0};
+    if (r->o->create)
+        TRY(place_conninfo(&r->place, &own, e));
+    int err = session_open(r->o->create ? &own : &r->given, r->o, &r->session, e);
     if (err == -ENOENT)
         error_hint(e, "give --create to have it made");
+    if (err == -EACCES && r->place.temporary[0])
+        error_hint(e,
+                   "the server must let you connect to %s too: see its pg_hba.conf; or drop the "
+                   "old database yourself first",
+                   r->place.temporary);
     if (err < 0)
         return err;
     TRY(conninfo_pin(&r->given, conn_pg(r->session.conn), &r->pinned, e));
-    if (r->created)
-        return 0;
+    return set_encoding(r, e);
+}
+
+static int open_target(Run *r, Error *e)
+{
     int64_t n = 0;
+    TRY(connect_target(r, e));
+    if (r->o->create)
+        return 0;
     TRY(find_tools(r, conn_major(r->session.conn), e));
     TRY(database_count_objects(&r->session, &n, e));
     if (n == 0)
@@ -111,6 +120,7 @@ static int prepare(Run *r, Error *e)
 {
     TRY(conninfo_parse(r->spec, &r->given, e));
     TRY(conninfo_check_pooler(&r->given, e));
+    TRY(conninfo_check_secrets(&r->given, e));
     if (!(r->result->target = strdup(r->given.masked)))
         return error_oom(e);
     TRY(content_tables(r->c, e));
@@ -131,17 +141,29 @@ static int prepare(Run *r, Error *e)
     return rows_prepare(&r->rows, e);
 }
 
+/* Entries of the server's lock table that an entry of the archive takes: a table has its TOAST
+ * table and that one's index, and BLOB METADATA makes a large object for every line. */
+static double count_locks(const TocEntry *t, Phase phase)
+{
+    double lines = 0;
+    if (toc_is(t, "BLOB METADATA")) {
+        for (const char *p = t->defn; p && (p = strchr(p, '\n')); p++)
+            lines++;
+        return lines;
+    }
+    if (toc_is(t, "TABLE") || toc_is(t, "MATERIALIZED VIEW"))
+        return 3;
+    return phase == PHASE_PRE || phase == PHASE_POST || phase == PHASE_KEYS ? 1 : 0;
+}
+
 /* Whether one transaction can hold the locks of all that is made: every table, index, sequence and
  * large object takes a place in the server's lock table. */
 static int fits_locks(Run *r, bool *ret_fits, Error *e)
 {
     int64_t room = 0;
     double needed = 0;
-    for (size_t i = 0; i < r->plan.toc.n; i++) {
-        const TocEntry *t = &r->plan.toc.entries[i];
-        bool has_toast = toc_is(t, "TABLE") || toc_is(t, "MATERIALIZED VIEW");
-        needed += has_toast ? 3 : r->plan.phases[i] == PHASE_PRE || r->plan.phases[i] == PHASE_POST;
-    }
+    for (size_t i = 0; i < r->plan.toc.n; i++)
+        needed += count_locks(&r->plan.toc.entries[i], r->plan.phases[i]);
     needed *= r->o->overwrite ? 2 : 1;
     TRY(session_number(&r->session,
                        "SELECT current_setting('max_locks_per_transaction')::bigint"
@@ -152,31 +174,16 @@ static int fits_locks(Run *r, bool *ret_fits, Error *e)
     return 0;
 }
 
-/* With --data-only --overwrite: all tables emptied by one command, so that what refers to each
- * other is no obstacle. */
-static int truncate_tables(Run *r, Error *e)
-{
-    _cleanup_(buf_release) Buf sql = BUF_INIT;
-    int err = 0;
-    for (size_t i = 0; err == 0 && i < r->rows.n; i++) {
-        const TocEntry *t = r->rows.tasks[i].entry;
-        err = buf_add_str(&sql, i ? ", ONLY " : "TRUNCATE ONLY ");
-        if (err == 0)
-            err = session_add_name(&r->session, &sql, t->namespace, t->tag);
-    }
-    if (err < 0 || !buf_cstr(&sql))
-        return error_oom(e);
-    return sql.len ? session_run(&r->session, (const char *)sql.data, e) : 0;
-}
-
 /* What comes before the rows. */
 static int run_begin(Run *r, Batch *b, Error *e)
 {
     TRY(definitions_drop(&r->definitions, b, e));
     TRY(definitions_run(&r->definitions, b, PHASE_PRE, e));
+    r->commits_before = b->commits;
     if (!r->o->data_only)
         return 0;
-    return r->o->overwrite ? truncate_tables(r, e) : rows_count_before(&r->rows, &r->session, e);
+    return r->o->overwrite ? existing_clear(&r->rows, &r->session, r->result, e)
+                           : rows_count_before(&r->rows, &r->session, e);
 }
 
 /* Everything on one connection. */
@@ -188,6 +195,7 @@ static int run_serial(Run *r, Batch *b, Error *e)
     TRY(rows_load_blobs(&r->rows, &r->session, e));
     TRY(definitions_run(&r->definitions, b, PHASE_DATA, e));
     TRY(definitions_run(&r->definitions, b, PHASE_POST, e));
+    TRY(definitions_run(&r->definitions, b, PHASE_KEYS, e));
     TRY(definitions_run(&r->definitions, b, PHASE_LAST, e));
     TRY(rows_check(&r->rows, &r->session, e));
     return batch_end(b, e);
@@ -198,7 +206,6 @@ static int run_parallel(Run *r, Batch *b, Error *e)
     TRY(batch_begin(b, e));
     TRY(run_begin(r, b, e));
     TRY(batch_end(b, e));
-    r->committed = true;
     TRY(rows_load_parallel(&r->rows, r->o->jobs, e));
     TRY(batch_begin(b, e));
     TRY(rows_load_blobs(&r->rows, &r->session, e));
@@ -206,6 +213,7 @@ static int run_parallel(Run *r, Batch *b, Error *e)
     TRY(batch_end(b, e));
     TRY(definitions_run_post(&r->definitions, &r->pinned, &r->session, r->o->jobs, e));
     TRY(batch_begin(b, e));
+    TRY(definitions_run(&r->definitions, b, PHASE_KEYS, e));
     TRY(definitions_run(&r->definitions, b, PHASE_LAST, e));
     TRY(batch_end(b, e));
     return rows_check_parallel(&r->rows, r->o->jobs, e);
@@ -213,42 +221,52 @@ static int run_parallel(Run *r, Batch *b, Error *e)
 
 static int run_all(Run *r, Error *e)
 {
-    Batch b = {.session = &r->session};
     bool fits = false, serial = r->o->jobs <= 1;
     TRY(fits_locks(r, &fits, e));
-    b.is_single = fits;
+    r->batch = (Batch){.session = &r->session, .is_single = fits};
     if (serial && !fits)
         restore_note(r->o, "too many objects for one transaction on this server (see "
                            "max_locks_per_transaction): committing as it goes");
     TRY(session_run(&r->session, r->rows.settings, e));
-    r->committed |= !fits;
-    TRY(serial ? run_serial(r, &b, e) : run_parallel(r, &b, e));
+    if (r->o->data_only)
+        TRY(existing_keys(&r->rows, &r->session, e));
+    TRY(serial ? run_serial(r, &r->batch, e) : run_parallel(r, &r->batch, e));
     r->result->one_transaction = serial && fits;
-    if (r->o->create && r->plan.is_whole)
-        TRY(database_describe(&r->session, &r->toc, r->given.dbname, e));
-    return 0;
+    if (!r->o->create)
+        return 0;
+    TRY(database_describe(&r->session, &r->toc, r->given.dbname, r->result, e));
+    session_close(&r->session);
+    return place_finish(&r->place, e);
+}
+
+/* Rows were added to tables that had some: running it again would add them again, and emptying the
+ * tables first would take away what was there before. */
+static void tell_added(Run *r, Error *e)
+{
+    _cleanup_(buf_release) Buf tables = BUF_INIT;
+    bool stay = r->o->jobs > 1 || r->batch.commits > r->commits_before;
+    if (!stay || existing_loaded(&r->rows, &tables) < 0 || !buf_cstr(&tables) || !tables.len) {
+        error_prefix(e, "a part of what was to be added stays in the target");
+        return;
+    }
+    error_prefix(e, "rows were added to %s and stay there", (const char *)tables.data);
+    error_hint(e, "delete them before you run it again, or they are there twice; or name the "
+                  "tables that are missing with --table. --overwrite would also take away the "
+                  "rows that were there before");
 }
 
 /* After a failure: what is ours goes; of what stays the message tells. */
 static void clean_up(Run *r, Error *e)
 {
-    Error why = ERROR_INIT;
-    Session admin = {0};
-    if (r->created) {
-        RestoreOptions o = *r->o; /* also when interrupted */
-        o.cancel = NULL;
+    if (r->o->create) {
         session_close(&r->session);
-        int err = database_open_admin(r->spec, &o, &admin, &why);
-        if (err == 0)
-            err = database_drop(&admin, r->given.dbname, &why);
-        session_close(&admin);
-        error_release(&why);
-        if (err < 0)
-            error_prefix(e, "the new database %s is left behind half restored", r->given.dbname);
-        return;
+        place_abandon(&r->place, e);
+    } else if (r->batch.commits > 0) {
+        if (r->o->data_only && !r->o->overwrite)
+            tell_added(r, e);
+        else
+            error_prefix(e, "the target is left half restored; run it again with --overwrite");
     }
-    if (r->committed && r->session.conn)
-        error_prefix(e, "the target is left half restored; run it again with --overwrite");
 }
 
 static void count(Run *r)
@@ -256,8 +274,9 @@ static void count(Run *r)
     for (size_t i = 0; i < r->plan.toc.n; i++)
         r->result->objects += r->plan.phases[i] != PHASE_NONE;
     for (size_t i = 0; i < r->plan.toc.n; i++)
-        r->result->tables +=
-            toc_is(&r->plan.toc.entries[i], r->o->data_only ? "TABLE DATA" : "TABLE");
+        r->result->tables += !r->o->data_only && toc_is(&r->plan.toc.entries[i], "TABLE");
+    if (r->o->data_only)
+        r->result->tables = r->rows.n;
     r->result->rows = atomic_load(&r->rows.rows);
     r->result->bytes = atomic_load(&r->rows.bytes);
 }
@@ -265,6 +284,7 @@ static void count(Run *r)
 int restore_to_postgres(Content *c, const char *spec, RestoreResult *result, Error *e)
 {
     _cleanup_(run_release) Run r = {.c = c, .o = c->options, .result = result, .spec = spec};
+    r.place = (Place){.o = r.o, .spec = spec, .given = &r.given, .toc = &r.toc};
     int err = prepare(&r, e);
     if (err == 0)
         err = run_all(&r, e);

@@ -48,10 +48,12 @@ int rows_prepare(Rows *r, Error *e)
         /* Rows that are loaded through the root may end up in other partitions than before, and
          * an extension fills its tables itself. */
         bool via_root = t->defn && strncmp(t->defn, VIA_ROOT, strlen(VIA_ROOT)) == 0;
+        bool is_defined = has_definition(r->plan, t);
         r->tasks[r->n++] = (RowsTask){.entry = t,
                                       .table = content_find_table(r->c, t->namespace, t->tag),
                                       .size = sizes[i],
-                                      .is_exact = !via_root && has_definition(r->plan, t)};
+                                      .is_defined = is_defined,
+                                      .is_exact = !via_root && is_defined};
         r->total += sizes[i];
     }
     return 0;
@@ -101,7 +103,7 @@ static int send_rows(Rows *r, Session *s, const TocEntry *t, Reader *archive, Er
     }
 }
 
-static int load_table(Rows *r, const RowsTask *task, Session *s, Reader *archive, Error *e)
+static int load_table(Rows *r, RowsTask *task, Session *s, Reader *archive, Error *e)
 {
     const TocEntry *t = task->entry;
     uint64_t rows = 0;
@@ -118,6 +120,7 @@ static int load_table(Rows *r, const RowsTask *task, Session *s, Reader *archive
             error_prefix(e, "rows of table %s.%s", t->namespace, t->tag);
         return err;
     }
+    task->loaded = true;
     if (task->table && task->table->has_rows && rows != task->table->rows)
         return miscount(task, rows, "took", e);
     atomic_fetch_add(&r->rows, rows);
@@ -182,7 +185,10 @@ static int run_pool(Rows *r, int jobs, PoolTask task, Error *e)
 
 int rows_load_parallel(Rows *r, int jobs, Error *e)
 {
-    qsort(r->tasks, r->n, sizeof(*r->tasks), compare_sizes);
+    if (r->in_order)
+        return run_pool(r, 1, load_task, e);
+    if (r->n)
+        qsort(r->tasks, r->n, sizeof(*r->tasks), compare_sizes);
     return run_pool(r, jobs, load_task, e);
 }
 

@@ -9,7 +9,9 @@ typedef struct RowsTask {
     const ContentTable *table; /* what the backup says of it; NULL when it does not */
     uint64_t size;             /* bytes of data, roughly */
     uint64_t before;           /* rows that were there */
+    bool is_defined;           /* the archive makes the table; else an extension does */
     bool is_exact;             /* the table holds these rows and no others, but for `before` */
+    bool loaded;               /* the server took the rows */
 } RowsTask;
 
 typedef struct Rows {
@@ -20,6 +22,7 @@ typedef struct Rows {
     size_t n;
     RowsTask *tasks; /* owned */
     uint64_t total;  /* sum of the sizes */
+    bool in_order;   /* tables must be loaded in the order of the tasks, one after another */
     _Atomic uint64_t bytes, rows;
 } Rows;
 
@@ -31,8 +34,8 @@ int rows_prepare(Rows *r, Error *e);
 /* Count what is in the tables already. */
 int rows_count_before(Rows *r, Session *s, Error *e);
 
-/* Load all tables: on `s`, within its transaction, in the archive's order; or with `jobs` sessions
- * of their own, large ones first. Each table's number of rows is compared with the backup's. */
+/* Load all tables: on `s`, within its transaction, in the tasks' order; or with `jobs` sessions of
+ * their own, large ones first. Each table's number of rows is compared with the backup's. */
 int rows_load(Rows *r, Session *s, Error *e);
 int rows_load_parallel(Rows *r, int jobs, Error *e);
 

@@ -72,8 +72,12 @@ static const char *hint_for(const char *state)
 static int failed(Session *s, const PGresult *res, Error *e)
 {
     int r = conn_error(s->conn, res, e);
-    const char *hint = hint_for(res ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL);
+    const char *state = res ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
+    const char *hint = hint_for(state);
     const char *detail = res ? PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL) : NULL;
+    if (s->o->data_only && state && strcmp(state, "23505") == 0)
+        hint = "it is there already: delete it first, or give --overwrite, which empties the "
+               "tables before they are loaded";
     if (r == -ECONNRESET)
         error_hint(e, "see the server's log for the reason, then run it again");
     else if (hint)
