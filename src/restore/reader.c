@@ -128,8 +128,8 @@ ssize_t reader_read(Reader *r, void *data, size_t len, Error *e)
 {
     size_t done = 0;
     while (done < len) {
-        const uint8_t *p;
-        size_t n;
+        const uint8_t *p = NULL;
+        size_t n = 0;
         int err = reader_next(r, len - done, &p, &n, e);
         if (err < 0)
             return err;
@@ -154,8 +154,8 @@ int reader_all(Reader *r, uint64_t limit, Buf *out, Error *e)
     if (r->size - r->offset > limit)
         return error_set(e, EFBIG, "the file is larger than %llu bytes", (unsigned long long)limit);
     for (;;) {
-        const uint8_t *p;
-        size_t n;
+        const uint8_t *p = NULL;
+        size_t n = 0;
         int err = reader_next(r, SIZE_MAX, &p, &n, e);
         if (err <= 0)
             return err;

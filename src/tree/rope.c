@@ -79,7 +79,7 @@ int rope_node_check(const void *data, size_t len, uint64_t *ret_length, unsigned
                     uint32_t *ret_n, Error *e)
 {
     RopeNode node;
-    RopeEntry entry;
+    RopeEntry entry = {0};
     int r = rope_node_open(data, len, &node, e);
     if (r < 0)
         return r;
