@@ -7,13 +7,17 @@
 
 #include "fs/background.h"
 #include "fs/mount.h"
+#include "fs/mountpoint.h"
 #include "util/cleanup.h"
 #include "util/report.h"
 
 typedef struct Arguments {
     OptionList options;
     bool foreground, debug;
-    bool ignored;             /* mount.bakfs: flags without a meaning here */
+    /* Of mount.bakfs only: */
+    bool fake;                /* mount nothing */
+    const char *in_namespace; /* enter this mount namespace first */
+    bool ignored;             /* flags without a meaning here */
     const char *ignored_text; /* the same with a value */
 } Arguments;
 
@@ -52,6 +56,10 @@ static const OptionProgram driver = {
 
 static const Option helper_options[] = {
     {OPTION_LIST, 'o', "options", "OPTIONS", AT(options), "Mount options; see below."},
+    {OPTION_FLAG, 'f', "fake", NULL, AT(fake), "Look whether it would work, and mount nothing."},
+    {OPTION_TEXT, 'N', "namespace", "NS", AT(in_namespace),
+     "Mount in the mount namespace of the process NS, or that of the file NS; STORE and MOUNTPOINT "
+     "are paths there."},
     {OPTION_FLAG, 'n', "no-mtab", NULL, AT(ignored), "Ignored; for mount(8)."},
     {OPTION_FLAG, 's', "sloppy", NULL, AT(ignored), "Ignored; for mount(8)."},
     {OPTION_FLAG, 'v', "verbose", NULL, AT(ignored), "Ignored; for mount(8)."},
@@ -61,7 +69,7 @@ static const Option helper_options[] = {
 
 static const OptionProgram helper = {
     .name = "mount.bakfs",
-    .synopsis = "STORE MOUNTPOINT [-nsv] [-o OPTIONS]",
+    .synopsis = "STORE MOUNTPOINT [-fnsv] [-N NS] [-o OPTIONS]",
     .summary = SUMMARY " Called by mount(8) for the type bakfs.",
     .options = helper_options,
     .epilogue = EPILOGUE,
@@ -94,10 +102,12 @@ static int run(const char *store, const char *mountpoint, const Arguments *a, Er
 {
     _cleanup_(mount_options_release) MountOptions options = {0};
     Background background = {.pipe = -1, .null = -1};
-    bool foreground = a->foreground || a->debug;
+    bool foreground = a->foreground || a->debug || a->fake;
     int exit_code;
 
     int r = mount_options_parse(a->options.items, a->options.n, &options, e);
+    if (r == 0 && a->in_namespace)
+        r = mountpoint_enter(a->in_namespace, e);
     if (r == 0 && !foreground) {
         r = background_start(&background, &exit_code, e);
         if (r > 0)
@@ -110,6 +120,7 @@ static int run(const char *store, const char *mountpoint, const Arguments *a, Er
         .mountpoint = mountpoint,
         .options = &options,
         .debug = a->debug,
+        .fake = a->fake,
         .log = log_line,
         .ready = detach,
         .ready_ctx = &background,

@@ -57,8 +57,6 @@ void background_ready(Background *b)
     if (null >= 0)
         for (int i = 0; i <= 2; i++)
             dup2(null, i);
-    if (null <= 2)
-        null = -1;      /* it is one of them itself */
     int r = chdir("/"); /* else the directory stays busy, which harms nobody */
     (void)r;
     io_write_all(fd, "", 1);

@@ -10,6 +10,7 @@
 #include "fs/fs_internal.h"
 #include "util/buf.h"
 #include "util/cleanup.h"
+#include "util/utf8.h"
 
 #define SAID_MAX (sizeof(((Fs *)0)->said) / sizeof(uint64_t))
 
@@ -52,10 +53,12 @@ void fs_log_error(Fs *fs, const char *doing, const Error *e)
         fs_log(fs, LOG_ERR, "%s: %s", doing, message);
 }
 
-/* For the status file. `message` is NULL when it was counted before. */
+/* For the status file, which is JSON, while a path need not be UTF-8. `message` is NULL when it was
+ * counted before. */
 static void count_failure(Fs *fs, const char *message)
 {
-    char *copy = message ? strdup(message) : NULL;
+    _cleanup_(buf_release) Buf text = BUF_INIT;
+    char *copy = message && utf8_escape(message, &text) == 0 ? buf_take_cstr(&text) : NULL;
     pthread_mutex_lock(&fs->lock);
     fs->n_failures++;
     if (copy) {
@@ -110,14 +113,17 @@ int fs_failure(Fs *fs, const LayoutBackup *backup, uint32_t index, int r, const 
             return ESTALE;
         break;
     case -ENOMEM:
+    case -EMFILE:
+    case -ENFILE:
+        return -r;
     case -EINVAL:
     case -ENOTDIR:
     case -EISDIR:
     case -EROFS:
-    case -EMFILE:
-    case -ENFILE:
     case -ENAMETOOLONG:
-        return -r;
+        if (!e->message) /* the caller's doing; with a message it is the store's */
+            return -r;
+        break;
     default:
         break;
     }

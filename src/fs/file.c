@@ -18,13 +18,13 @@ static void files_add(Fs *fs, OpenFile *f)
     pthread_mutex_unlock(&fs->lock);
 }
 
-static void file_free(OpenFile *f)
+void file_unref(Fs *fs, OpenFile *f)
 {
-    if (!f)
+    if (atomic_fetch_sub(&f->refs, 1) > 1)
         return;
     rope_cursor_free(f->cursor);
     rope_cursor_free(f->reading.scout);
-    object_unref(f->text);
+    rendered_put(fs->rendered, f->text);
     object_unref(f->holder);
     dir_entry_release(&f->entry);
     pthread_mutex_destroy(&f->lock);
@@ -38,7 +38,7 @@ static void files_remove(Fs *fs, OpenFile *f)
     if (f->next)
         f->next->prev = f->prev;
     pthread_mutex_unlock(&fs->lock);
-    file_free(f);
+    file_unref(fs, f);
 }
 
 void fs_files_free(Fs *fs)
@@ -81,8 +81,10 @@ void fs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     _cleanup_(error_release) Error e = ERROR_INIT;
     _cleanup_(fs_node_release) FsNode node;
     OpenFile *f = calloc(1, sizeof(*f));
-    if (f)
+    if (f) {
+        atomic_init(&f->refs, 1);
         pthread_mutex_init(&f->lock, NULL);
+    }
     fs_first_open(fs);
     int r = fs_node_get(fs, ino, &node, &e);
     if (r == 0 && (fi->flags & O_ACCMODE) != O_RDONLY)
@@ -91,7 +93,8 @@ void fs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         r = f ? open_node(fs, &node, f, &e) : -ENOMEM;
     if (r < 0) {
         fuse_reply_err(req, fs_failure(fs, node.backup, node.inode.index, r, &e));
-        file_free(f);
+        if (f)
+            file_unref(fs, f);
         return;
     }
     files_add(fs, f);

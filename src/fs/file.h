@@ -13,6 +13,7 @@ typedef struct Reading {
 
 typedef struct OpenFile {
     struct OpenFile *prev, *next; /* in fs->files */
+    atomic_uint refs;             /* while it is open, and of each read under way */
     Object *text;                 /* a rendered file's bytes; then there is no node */
     Object *holder;               /* keeps `node` when it was an object of its own */
     DirEntry entry;               /* keeps `node` when it stands in the directory */
@@ -30,6 +31,9 @@ static inline OpenFile *open_file(const struct fuse_file_info *fi)
 {
     return (OpenFile *)(uintptr_t)fi->fh;
 }
+
+/* Give up a reference; the last one frees. */
+void file_unref(Fs *fs, OpenFile *f);
 
 /* Take note of a read, and ask for what a sequential reader will want next. */
 void file_read_ahead(Fs *fs, OpenFile *f, uint64_t off, size_t size);

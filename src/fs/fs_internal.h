@@ -25,12 +25,14 @@
 struct Fs {
     Store *store;
     FsOptions options;
+    int store_fd; /* its directory: a path may lead to the mount itself one day */
     Cache *cache;
     ObjectSource *objects; /* the cache's */
     Ahead *ahead;          /* NULL: nothing is read ahead */
     uint64_t ahead_max;    /* bytes ahead of one reader */
     Rendered *rendered;
     atomic_bool opened; /* some file was opened */
+    bool opens_dirs;    /* the kernel (before 5.1) knows no file system without opendir */
     uid_t uid;
     gid_t gid;
     atomic_bool failed;   /* a read failed since fs_failed was asked */

@@ -17,6 +17,7 @@ typedef struct Layout Layout;
  * those who are inside. */
 typedef struct LayoutBackup {
     uint32_t ordinal;
+    ObjectId manifest; /* its SHA-256: which backup it is */
     int64_t timestamp; /* seconds since 1970 */
     ObjectId root;     /* root directory */
     uint64_t entries;
@@ -31,13 +32,21 @@ typedef struct LayoutChild {
     uint64_t next;              /* where a listing goes on after this one */
 } LayoutChild;
 
+/* How many backups of a list are not in its layout. */
+typedef struct LayoutLeftOut {
+    size_t unfit;    /* for the inode numbers, or their names for directories */
+    size_t replaced; /* under the ordinal of another, which the layout before had */
+} LayoutLeftOut;
+
 /* Make a layout with one reference. `shown` ("ns/name", may be NULL) is the collection in the
  * root. `before` (may be NULL) is the layout that this one follows: numbers given to collections
  * and what is known of deleted backups are carried over. `now` dates what changed between the
- * two. Backups that don't fit the inode numbers, or whose names no directory may hold, are left
- * out and counted in `ret_left_out`. 0 or -ENOMEM. */
+ * two. Backups that can't be shown are left out and counted in `ret_left_out`: also one that has
+ * the ordinal of another that `before` knew (a store was set back to an older state under the
+ * mount, and written again), because the kernel keeps what it was told of that one's inodes for
+ * good. 0 or -ENOMEM. */
 int layout_new(BackupList *list, const char *shown, const Layout *before, struct timespec now,
-               Layout **ret_layout, size_t *ret_left_out);
+               Layout **ret_layout, LayoutLeftOut *ret_left_out);
 Layout *layout_ref(Layout *l);
 void layout_unref(Layout *l); /* NULL is allowed */
 

@@ -107,39 +107,51 @@ static bool can_show(const BackupInfo *b)
            name_is_valid(b->id, strlen(b->id));
 }
 
-/* Fill l->backups: the list's, and the deleted ones that `before` knew. Both are in order. */
-static int add_backups(Layout *l, const Layout *before, size_t *ret_left_out)
+static void carry_over(Layout *l, const LayoutBackup *deleted)
 {
-    size_t n_before = before ? before->n_backups : 0, old = 0, left_out = 0;
+    l->backups[l->n_backups] = *deleted;
+    l->backups[l->n_backups++].info = NULL;
+}
+
+/* Fill l->backups: the list's, and the deleted ones that `before` knew. Both are in order. */
+static int add_backups(Layout *l, const Layout *before, LayoutLeftOut *left_out)
+{
+    const LayoutBackup *old = before ? before->backups : NULL;
+    const LayoutBackup *end = before ? old + before->n_backups : NULL;
+    size_t n_before = before ? before->n_backups : 0;
     l->backups = calloc(l->list->n + n_before + 1, sizeof(*l->backups));
     if (!l->backups)
         return -ENOMEM;
-    for (size_t i = 0; i <= l->list->n; i++) {
-        const BackupInfo *b = i < l->list->n ? &l->list->items[i] : NULL;
-        if (b && !can_show(b)) {
-            left_out++;
+    for (size_t i = 0; i < l->list->n; i++) {
+        const BackupInfo *b = &l->list->items[i];
+        if (!can_show(b)) {
+            left_out->unfit++;
             continue;
         }
-        while (old < n_before && (!b || before->backups[old].ordinal < b->ordinal)) {
-            l->backups[l->n_backups] = before->backups[old++];
-            l->backups[l->n_backups++].info = NULL;
+        while (old < end && old->ordinal < b->ordinal)
+            carry_over(l, old++);
+        if (old < end && old->ordinal == b->ordinal) {
+            const LayoutBackup *known = old++;
+            if (id_compare(&known->manifest, &b->manifest_sha256) != 0) {
+                carry_over(l, known);
+                left_out->replaced++;
+                continue;
+            }
         }
-        if (!b)
-            break;
-        if (old < n_before && before->backups[old].ordinal == b->ordinal)
-            old++;
         l->backups[l->n_backups++] = (LayoutBackup){.ordinal = (uint32_t)b->ordinal,
+                                                    .manifest = b->manifest_sha256,
                                                     .timestamp = b->timestamp,
                                                     .root = b->root,
                                                     .entries = b->entries,
                                                     .info = b};
     }
-    *ret_left_out = left_out;
+    while (old < end)
+        carry_over(l, old++);
     return 0;
 }
 
 /* Which collection each backup belongs to; `of` has a place for each, NULL where none. */
-static int sort_into_collections(Layout *l, Collection **of, size_t *left_out)
+static int sort_into_collections(Layout *l, Collection **of, LayoutLeftOut *left_out)
 {
     for (size_t i = 0; i < l->n_backups; i++) {
         LayoutBackup *b = &l->backups[i];
@@ -148,7 +160,7 @@ static int sort_into_collections(Layout *l, Collection **of, size_t *left_out)
         int r = add_collection(l, b->info->collection, &of[i]);
         if (r == -EINVAL) {
             b->info = NULL;
-            ++*left_out;
+            left_out->unfit++;
             continue;
         }
         if (r < 0)
@@ -241,9 +253,9 @@ static void date(Layout *l, const Layout *before, struct timespec now)
 }
 
 int layout_new(BackupList *list, const char *shown, const Layout *before, struct timespec now,
-               Layout **ret_layout, size_t *ret_left_out)
+               Layout **ret_layout, LayoutLeftOut *ret_left_out)
 {
-    size_t left_out = 0;
+    LayoutLeftOut left_out = {0};
     Layout *l = calloc(1, sizeof(*l));
     if (!l)
         return -ENOMEM;

@@ -168,8 +168,15 @@ void fs_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 }
 
 /* Listings need no state: after ENOSYS the kernel opens directories without asking, and keeps
- * their listings until it is told otherwise. */
+ * their listings until it is told otherwise. Where it can't do without an answer it is to keep them
+ * as well. */
 void fs_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    fuse_reply_err(req, ENOSYS);
+    const Fs *fs = fuse_req_userdata(req);
+    if (!fs->opens_dirs) {
+        fuse_reply_err(req, ENOSYS);
+        return;
+    }
+    fi->cache_readdir = fi->keep_cache = 1;
+    fuse_reply_open(req, fi);
 }

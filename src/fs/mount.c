@@ -210,7 +210,7 @@ static int prepare(Serving *s, const char *mountpoint, Error *e)
 {
     int r = 0;
     if (geteuid() != 0)
-        r = unmounter_start(mountpoint, &s->unmounter, e);
+        r = unmounter_start(mountpoint, s->device, &s->unmounter, e);
     open_read_ahead(s);
     if (r == 0)
         r = sandbox_enter(e);
@@ -221,9 +221,9 @@ static int prepare(Serving *s, const char *mountpoint, Error *e)
 static void take_away(const Serving *s, struct fuse_session *session, const char *mountpoint)
 {
     if (!is_gone(session)) {
+        mountpoint_unmount(mountpoint, s->device, true, s->unmounter, NULL);
         if (mountpoint_is_foreign(mountpoint, s->device))
             return;
-        mountpoint_unmount(mountpoint, s->device, true, s->unmounter, NULL);
     }
     fuse_session_unmount(session);
 }
@@ -234,7 +234,6 @@ static int serve_and_unmount(Serving *s, struct fuse_session *session, const cha
 {
     Watch *watch = NULL;
     s->device = mountpoint_device(mountpoint);
-    watch_block_signals();
     route_fuse_words(s->request->log);
     int r = prepare(s, mountpoint, e);
     WatchOptions o = {.fs = s->fs,
@@ -272,10 +271,12 @@ static int mount_store(const MountRequest *m, Store *store, const char *store_di
     route_fuse_words(NULL);
     if (r == 0)
         r = new_session(m, store_dir, serving.fs, &session, e);
-    if (r == 0)
+    if (r == 0 && !m->fake) {
+        watch_block_signals(); /* before: one that comes now must not leave a dead mount */
         r = make_mount(session, mountpoint, e);
-    if (r == 0)
-        r = serve_and_unmount(&serving, session, mountpoint, e);
+        if (r == 0)
+            r = serve_and_unmount(&serving, session, mountpoint, e);
+    }
     if (session)
         fuse_session_destroy(session);
     fs_free(serving.fs);
@@ -287,9 +288,12 @@ int mount_run(const MountRequest *m, Error *e)
     _cleanup_free_ char *mountpoint = NULL, *store_dir = NULL;
     Store *store = NULL;
     store_dir = realpath(m->store, NULL); /* the background has another working directory */
+    int errnum = errno;
     int r = store_open(store_dir ? store_dir : m->store, &store, e);
+    if (r == 0 && !store_dir)
+        r = error_errno(e, errnum, "cannot find %s", m->store);
     if (r == 0)
-        r = mountpoint_check(m->mountpoint, &mountpoint, e);
+        r = mountpoint_check(m->mountpoint, store_dir, &mountpoint, e);
     if (r == 0)
         r = mount_store(m, store, store_dir, mountpoint, e);
     store_close(store);

@@ -10,6 +10,7 @@ typedef struct MountRequest {
     const char *mountpoint; /* path */
     MountOptions *options;  /* parsed; `args` is added to */
     bool debug;             /* log every request */
+    bool fake;              /* end successfully where the mount would be made */
     FsLog log;
     void (*ready)(void *ctx); /* the mount is there; called once, from a thread of the session */
     void *ready_ctx;

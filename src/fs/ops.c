@@ -22,12 +22,27 @@
 
 #define BACKGROUND_MAX 64 /* requests that the kernel sends for reading ahead; 12 by default */
 
+static void tell_left_out(Fs *fs, const LayoutLeftOut *left_out)
+{
+    if (left_out->unfit > 0)
+        fs_log(fs, LOG_WARNING, "%zu backups have names or sizes that can't be shown",
+               left_out->unfit);
+    if (left_out->replaced == 0)
+        return;
+    _cleanup_(error_release) Error e = ERROR_INIT;
+    error_set(&e, EEXIST,
+              "%zu of them took the numbers of others: the store was set back to an older state "
+              "while it was mounted; unmount and mount it again",
+              left_out->replaced);
+    fs_log_error(fs, "cannot show all backups", &e);
+}
+
 static int new_layout(Fs *fs, const Layout *before, Layout **ret_layout, Error *e)
 {
     const char *shown = fs->options.collection ? fs->options.collection
                                                : store_config(fs->store)->default_collection;
     struct timespec now;
-    size_t left_out = 0;
+    LayoutLeftOut left_out;
     clock_gettime(CLOCK_REALTIME, &now);
     BackupList *list = store_backups(fs->store);
     if (!list)
@@ -40,9 +55,16 @@ static int new_layout(Fs *fs, const Layout *before, Layout **ret_layout, Error *
     fs->generation++;
     fs->scanned = now.tv_sec;
     pthread_mutex_unlock(&fs->lock);
-    if (left_out > 0)
-        fs_log(fs, LOG_WARNING, "%zu backups have names or sizes that can't be shown", left_out);
+    tell_left_out(fs, &left_out);
     return 0;
+}
+
+static int new_caches(Fs *fs, Error *e)
+{
+    if (cache_new(store_objects(fs->store), fs->options.cache_size, &fs->cache) < 0)
+        return error_oom(e);
+    fs->objects = cache_objects(fs->cache);
+    return rendered_new(fs->store, fs->objects, &fs->rendered) < 0 ? error_oom(e) : 0;
 }
 
 int fs_new(Store *store, const FsOptions *o, Fs **ret_fs, Error *e)
@@ -53,13 +75,12 @@ int fs_new(Store *store, const FsOptions *o, Fs **ret_fs, Error *e)
     *fs = (Fs){.store = store, .options = *o, .uid = getuid(), .gid = getgid()};
     fs->started = time(NULL);
     pthread_mutex_init(&fs->lock, NULL);
-    int r = cache_new(store_objects(store), o->cache_size, &fs->cache);
-    if (r < 0) {
-        error_oom(e);
-    } else {
-        fs->objects = cache_objects(fs->cache);
-        r = rendered_new(store, fs->objects, &fs->rendered) < 0 ? error_oom(e) : 0;
-    }
+    int r = 0;
+    fs->store_fd = open(store_path(store), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fs->store_fd < 0)
+        r = error_errno(e, errno, "cannot open %s", store_path(store));
+    if (r == 0)
+        r = new_caches(fs, e);
     if (r == 0)
         r = new_layout(fs, NULL, &fs->layout, e);
     if (r == 0 && o->collection && !layout_shows(fs->layout))
@@ -81,6 +102,8 @@ void fs_free(Fs *fs)
     rendered_free(fs->rendered);
     layout_unref(fs->layout);
     cache_free(fs->cache);
+    if (fs->store_fd >= 0)
+        close(fs->store_fd);
     pthread_mutex_destroy(&fs->lock);
     free(fs->last_failure);
     free(fs);
@@ -159,6 +182,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
     conn->want |= conn->capable & (FUSE_CAP_READDIRPLUS | FUSE_CAP_CACHE_SYMLINKS |
                                    FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ);
+    fs->opens_dirs = !(conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT);
     conn->max_background = BACKGROUND_MAX;
     conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
     if (fs->options.ready)
@@ -189,9 +213,9 @@ static int lookup_backup(Fs *fs, const FsNode *n, const char *name,
         return -ENAMETOOLONG;
     int r = dir_lookup(fs->objects, &dir, name, len, &entry, e);
     RenderedFile file = RENDERED_NONE;
-    if (r == -ENOENT && n->inode.index == 0 && n->backup->info)
+    if (r == -ENOENT && n->inode.index == 0)
         file = rendered_by_name(name);
-    if (file) {
+    if (file && n->backup->info) {
         uint64_t size;
         r = rendered_size(fs->rendered, n->backup, file, &size, e);
         if (r == 0)
@@ -199,7 +223,8 @@ static int lookup_backup(Fs *fs, const FsNode *n, const char *name,
         return r;
     }
     if (r == -ENOENT) {
-        *ret_param = (struct fuse_entry_param){.entry_timeout = FS_FOREVER};
+        /* A backup may only seem deleted, while its store's disk is away. */
+        *ret_param = (struct fuse_entry_param){.entry_timeout = file ? FS_LISTING : FS_FOREVER};
         return 0;
     }
     if (r < 0)
@@ -274,7 +299,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
     Layout *l = fs_layout(fs);
     layout_totals(l, &totals);
     layout_unref(l);
-    if (statvfs(store_path(fs->store), &st) < 0)
+    if (fstatvfs(fs->store_fd, &st) < 0)
         st = (struct statvfs){
             .f_bsize = STATFS_BLOCK,
             .f_frsize = STATFS_BLOCK,

@@ -49,6 +49,21 @@ static const struct fuse_opt specs[] = {
     FUSE_OPT_KEY("nofail", KEY_DROP),
     FUSE_OPT_KEY("_netdev", KEY_DROP),
     FUSE_OPT_KEY("comment=", KEY_DROP),
+    /* Of the kernel's flags those without a meaning for what never changes. */
+    FUSE_OPT_KEY("relatime", KEY_DROP),
+    FUSE_OPT_KEY("norelatime", KEY_DROP),
+    FUSE_OPT_KEY("strictatime", KEY_DROP),
+    FUSE_OPT_KEY("nostrictatime", KEY_DROP),
+    FUSE_OPT_KEY("diratime", KEY_DROP),
+    FUSE_OPT_KEY("nodiratime", KEY_DROP),
+    FUSE_OPT_KEY("lazytime", KEY_DROP),
+    FUSE_OPT_KEY("nolazytime", KEY_DROP),
+    FUSE_OPT_KEY("iversion", KEY_DROP),
+    FUSE_OPT_KEY("noiversion", KEY_DROP),
+    FUSE_OPT_KEY("mand", KEY_DROP),
+    FUSE_OPT_KEY("nomand", KEY_DROP),
+    FUSE_OPT_KEY("loud", KEY_DROP),
+    FUSE_OPT_KEY("silent", KEY_DROP),
     FUSE_OPT_END,
 };
 

@@ -109,10 +109,8 @@ static int reply_copied(Fs *fs, fuse_req_t req, const OpenFile *f, uint64_t off,
     return 0;
 }
 
-void fs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+static void reply_read(Fs *fs, fuse_req_t req, OpenFile *f, size_t size, off_t off)
 {
-    Fs *fs = fuse_req_userdata(req);
-    OpenFile *f = open_file(fi);
     _cleanup_(error_release) Error e = ERROR_INIT;
     _cleanup_(pieces_release) Pieces pieces;
     pieces.n = 0; /* the arrays are filled as they are used */
@@ -137,4 +135,14 @@ void fs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct f
     Layout *l = fs_layout(fs);
     fuse_reply_err(req, fs_failure(fs, layout_backup(l, f->inode.ordinal), f->inode.index, r, &e));
     layout_unref(l);
+}
+
+void fs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+    Fs *fs = fuse_req_userdata(req);
+    OpenFile *f = open_file(fi);
+    /* Who has the answer may close the file before this thread is through with its bytes. */
+    atomic_fetch_add(&f->refs, 1);
+    reply_read(fs, req, f, size, off);
+    file_unref(fs, f);
 }

@@ -9,20 +9,25 @@
 #include "tree/sums.h"
 #include "util/cleanup.h"
 
-#define TEXTS     16u         /* texts kept */
-#define TEXTS_MAX (16u << 20) /* bytes of them */
-#define SIZES     4096u       /* sizes kept; a power of two */
+/* What is kept of texts that nobody has open. */
+#define IDLE     16u
+#define IDLE_MAX (16u << 20) /* bytes */
 
+#define SIZES 4096u /* sizes kept; a power of two */
+
+/* Of which backup something is tells its manifest's id: ordinals come again in a store that was
+ * set back to an older state. */
 typedef struct Text {
-    uint32_t ordinal;
+    struct Text *next;
+    ObjectId manifest;
     RenderedFile file;
-    Object *object; /* NULL: the place is free */
+    Object *object; /* NULL while somebody makes it */
     uint64_t used;  /* tick of the last use */
 } Text;
 
 typedef struct Size {
-    uint32_t ordinal; /* 0: the place is free */
-    RenderedFile file;
+    ObjectId manifest;
+    RenderedFile file; /* RENDERED_NONE: the place is free */
     uint64_t size;
 } Size;
 
@@ -30,8 +35,9 @@ struct Rendered {
     Store *store;
     ObjectSource *objects;
     pthread_mutex_t lock; /* guards what follows */
-    uint64_t tick, bytes;
-    Text texts[TEXTS];
+    pthread_cond_t made;  /* or failed: some text is no longer being made */
+    uint64_t tick;
+    Text *texts; /* every one that is open or being made, and some idle ones */
     Size sizes[SIZES];
 };
 
@@ -49,16 +55,27 @@ int rendered_new(Store *store, ObjectSource *objects, Rendered **ret_rendered)
     x->store = store;
     x->objects = objects;
     pthread_mutex_init(&x->lock, NULL);
+    pthread_cond_init(&x->made, NULL);
     *ret_rendered = x;
     return 0;
+}
+
+/* Take the text at `p` out of the list. With the lock. */
+static void drop(Text **p)
+{
+    Text *t = *p;
+    *p = t->next;
+    object_unref(t->object);
+    free(t);
 }
 
 void rendered_free(Rendered *x)
 {
     if (!x)
         return;
-    for (size_t i = 0; i < TEXTS; i++)
-        object_unref(x->texts[i].object);
+    while (x->texts)
+        drop(&x->texts);
+    pthread_cond_destroy(&x->made);
     pthread_mutex_destroy(&x->lock);
     free(x);
 }
@@ -79,14 +96,14 @@ RenderedFile rendered_by_name(const char *name)
 /* Where a size is kept, if it is. */
 static Size *size_place(Rendered *x, const LayoutBackup *b, RenderedFile file)
 {
-    return &x->sizes[(b->ordinal * RENDERED_END + file) & (SIZES - 1)];
+    return &x->sizes[(load_u64(b->manifest.b) + file) & (SIZES - 1)];
 }
 
 bool rendered_known_size(Rendered *x, const LayoutBackup *b, RenderedFile file, uint64_t *ret_size)
 {
     pthread_mutex_lock(&x->lock);
     const Size *s = size_place(x, b, file);
-    bool known = s->ordinal == b->ordinal && s->file == file;
+    bool known = s->file == file && id_compare(&s->manifest, &b->manifest) == 0;
     if (known)
         *ret_size = s->size;
     pthread_mutex_unlock(&x->lock);
@@ -96,57 +113,39 @@ bool rendered_known_size(Rendered *x, const LayoutBackup *b, RenderedFile file, 
 static void keep_size(Rendered *x, const LayoutBackup *b, RenderedFile file, uint64_t size)
 {
     pthread_mutex_lock(&x->lock);
-    *size_place(x, b, file) = (Size){.ordinal = b->ordinal, .file = file, .size = size};
+    *size_place(x, b, file) = (Size){.manifest = b->manifest, .file = file, .size = size};
     pthread_mutex_unlock(&x->lock);
 }
 
-static Object *find_text(Rendered *x, const LayoutBackup *b, RenderedFile file)
+/* Where the list has the text; the end of the list when it has not. With the lock. */
+static Text **find_text(Rendered *x, const LayoutBackup *b, RenderedFile file)
 {
-    Object *found = NULL;
-    pthread_mutex_lock(&x->lock);
-    for (size_t i = 0; i < TEXTS && !found; i++) {
-        Text *t = &x->texts[i];
-        if (t->object && t->ordinal == b->ordinal && t->file == file) {
-            t->used = ++x->tick;
-            found = object_ref(t->object);
+    Text **p = &x->texts;
+    while (*p && ((*p)->file != file || id_compare(&(*p)->manifest, &b->manifest) != 0))
+        p = &(*p)->next;
+    return p;
+}
+
+/* Drop idle texts, those used longest ago first, until no more than the limits are left. References
+ * are only taken with the lock, so that an idle text stays idle here. With the lock. */
+static void shrink(Rendered *x)
+{
+    for (;;) {
+        uint64_t n = 0, bytes = 0;
+        Text **oldest = NULL;
+        for (Text **p = &x->texts; *p; p = &(*p)->next) {
+            const Text *t = *p;
+            if (!t->object || atomic_load(&t->object->refs) > 1)
+                continue;
+            n++;
+            bytes += t->object->len;
+            if (!oldest || t->used < (*oldest)->used)
+                oldest = p;
         }
+        if (n <= IDLE && bytes <= IDLE_MAX)
+            return;
+        drop(oldest);
     }
-    pthread_mutex_unlock(&x->lock);
-    return found;
-}
-
-static void drop(Rendered *x, Text *t)
-{
-    if (!t->object)
-        return;
-    x->bytes -= t->object->len;
-    object_unref(t->object);
-    *t = (Text){0};
-}
-
-/* The place used longest ago; free ones were never used. */
-static Text *oldest(Rendered *x)
-{
-    Text *t = &x->texts[0];
-    for (size_t i = 1; i < TEXTS; i++)
-        if (x->texts[i].used < t->used)
-            t = &x->texts[i];
-    return t;
-}
-
-static void keep_text(Rendered *x, const LayoutBackup *b, RenderedFile file, Object *text)
-{
-    if (text->len > TEXTS_MAX)
-        return;
-    pthread_mutex_lock(&x->lock);
-    Text *t = oldest(x);
-    drop(x, t);
-    *t = (Text){.ordinal = b->ordinal, .file = file, .object = object_ref(text), .used = ++x->tick};
-    x->bytes += text->len;
-    for (size_t i = 0; i < TEXTS && x->bytes > TEXTS_MAX; i++)
-        if (&x->texts[i] != t)
-            drop(x, &x->texts[i]);
-    pthread_mutex_unlock(&x->lock);
 }
 
 static int render_manifest(Rendered *x, const LayoutBackup *b, RenderedFile file, Buf *out,
@@ -161,32 +160,79 @@ static int render_manifest(Rendered *x, const LayoutBackup *b, RenderedFile file
     return r < 0 ? error_oom(e) : 0;
 }
 
-int rendered_get(Rendered *x, const LayoutBackup *b, RenderedFile file, Object **ret_text, Error *e)
+static int make(Rendered *x, const LayoutBackup *b, RenderedFile file, Object **ret_text, Error *e)
 {
     _cleanup_(buf_release) Buf text = BUF_INIT;
     uint64_t size;
     int r;
-    if (!b->info)
-        return -ESTALE;
-    Object *o = find_text(x, b, file);
-    if (o) {
-        *ret_text = o;
-        return 0;
-    }
     if (file == RENDERED_SUMS)
         r = sums_make(x->objects, &b->root, b->entries, &text, &size, e);
     else
         r = render_manifest(x, b, file, &text, e);
     if (r < 0)
         return r;
-    o = object_new((uint32_t)text.len); /* at most a few times MANIFEST_MAX, or SUMS_MAX */
+    Object *o = object_new((uint32_t)text.len); /* a few times MANIFEST_MAX at most, or SUMS_MAX */
     if (!o)
         return error_oom(e);
     memcpy(o->data, text.data, text.len);
-    keep_text(x, b, file, o);
     keep_size(x, b, file, o->len);
     *ret_text = o;
     return 0;
+}
+
+/* Find the text, waiting for who makes it now; else enter it as being made by the caller. 1, 0, or
+ * -ENOMEM. */
+static int find_or_enter(Rendered *x, const LayoutBackup *b, RenderedFile file, Object **ret_text)
+{
+    Text **p;
+    pthread_mutex_lock(&x->lock);
+    while (*(p = find_text(x, b, file)) && !(*p)->object)
+        pthread_cond_wait(&x->made, &x->lock);
+    Text *t = *p;
+    int r = t ? 1 : 0;
+    if (t) {
+        t->used = ++x->tick;
+        *ret_text = object_ref(t->object);
+    } else if ((t = calloc(1, sizeof(*t)))) {
+        *t = (Text){.manifest = b->manifest, .file = file, .used = ++x->tick};
+        *p = t;
+    } else {
+        r = -ENOMEM;
+    }
+    pthread_mutex_unlock(&x->lock);
+    return r;
+}
+
+int rendered_get(Rendered *x, const LayoutBackup *b, RenderedFile file, Object **ret_text, Error *e)
+{
+    Object *o = NULL;
+    if (!b->info)
+        return -ESTALE;
+    int r = find_or_enter(x, b, file, ret_text);
+    if (r != 0)
+        return r < 0 ? error_oom(e) : 0;
+    r = make(x, b, file, &o, e);
+    pthread_mutex_lock(&x->lock);
+    Text **p = find_text(x, b, file);
+    if (r == 0)
+        (*p)->object = object_ref(o);
+    else
+        drop(p); /* who waits tries in its turn */
+    pthread_cond_broadcast(&x->made);
+    pthread_mutex_unlock(&x->lock);
+    if (r == 0)
+        *ret_text = o;
+    return r;
+}
+
+void rendered_put(Rendered *x, Object *text)
+{
+    if (!text)
+        return;
+    pthread_mutex_lock(&x->lock);
+    object_unref(text);
+    shrink(x);
+    pthread_mutex_unlock(&x->lock);
 }
 
 int rendered_size(Rendered *x, const LayoutBackup *b, RenderedFile file, uint64_t *ret_size,
@@ -207,7 +253,7 @@ int rendered_size(Rendered *x, const LayoutBackup *b, RenderedFile file, uint64_
     r = rendered_get(x, b, file, &text, e);
     if (r == 0) {
         *ret_size = text->len;
-        object_unref(text);
+        rendered_put(x, text);
     }
     return r;
 }

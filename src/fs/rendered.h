@@ -22,10 +22,12 @@ void rendered_free(Rendered *x); /* NULL is allowed */
 const char *rendered_name(RenderedFile file);
 RenderedFile rendered_by_name(const char *name); /* RENDERED_NONE when it is none's */
 
-/* The text, as an object of any size; the caller unrefs. What was asked for lately is kept. -ESTALE
- * without a message when the backup was deleted. */
+/* The text, as an object of any size, to be given back with rendered_put. All who have it at a time
+ * share one, and while one makes it the others wait; what was used lately is kept. -ESTALE without
+ * a message when the backup was deleted. */
 int rendered_get(Rendered *x, const LayoutBackup *b, RenderedFile file, Object **ret_text,
                  Error *e);
+void rendered_put(Rendered *x, Object *text); /* NULL is allowed */
 
 /* Its size, which is kept longer than the text. */
 int rendered_size(Rendered *x, const LayoutBackup *b, RenderedFile file, uint64_t *ret_size,

@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,7 +14,15 @@
 #include <seccomp.h>
 #endif
 
-#define KEPT_LOW (1u << CAP_DAC_READ_SEARCH | 1u << CAP_SYS_ADMIN)
+#define BIT(capability) (1u << (capability))
+
+/* What is needed of `permitted`. Containers give root CAP_DAC_OVERRIDE only: with that one, too, a
+ * store can be read that belongs to somebody else. */
+static uint32_t needed(uint32_t permitted)
+{
+    bool can_read = permitted & BIT(CAP_DAC_READ_SEARCH);
+    return BIT(CAP_SYS_ADMIN) | BIT(can_read ? CAP_DAC_READ_SEARCH : CAP_DAC_OVERRIDE);
+}
 
 static int drop_capabilities(Error *e)
 {
@@ -20,8 +30,9 @@ static int drop_capabilities(Error *e)
     struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
     if (syscall(SYS_capget, &header, data) < 0)
         return error_errno(e, errno, "cannot read the process's capabilities");
-    data[0].effective &= KEPT_LOW;
-    data[0].permitted &= KEPT_LOW;
+    uint32_t kept = needed(data[0].permitted);
+    data[0].effective &= kept;
+    data[0].permitted &= kept;
     data[0].inheritable = 0;
     data[1] = (struct __user_cap_data_struct){0};
     if (syscall(SYS_capset, &header, data) < 0)
@@ -71,6 +82,7 @@ static const char *const allowed[] = {
     "sigaltstack",
     "sigreturn",
     "tgkill",
+    "tkill", /* musl's pthread_kill and abort */
     "wait4",
     "waitid",
     "clock_getres",

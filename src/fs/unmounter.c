@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fs/mountpoint.h"
 #include "util/cleanup.h"
 #include "util/io.h"
 
@@ -19,9 +20,12 @@ struct Unmounter {
 /* What is asked and answered, a byte each. */
 enum { ASK_PLAIN = 'u', ASK_LAZY = 'z', ANSWER_DONE = '0', ANSWER_FAILED = '1' };
 
-static char run_helper(const char *path, bool lazy)
+static char run_helper(const char *path, uint64_t device, bool lazy)
 {
-    const char *argv[] = {"fusermount3", "-u", "-q", lazy ? "-z" : "-q", path, NULL};
+    _cleanup_free_ char *found = NULL;
+    if (mountpoint_find(path, device, &found) < 0)
+        return ANSWER_FAILED;
+    const char *argv[] = {"fusermount3", "-u", "-q", lazy ? "-z" : "-q", found, NULL};
     pid_t pid;
     int status;
     if (posix_spawnp(&pid, argv[0], NULL, NULL, (char **)(uintptr_t)argv, environ) != 0)
@@ -34,7 +38,7 @@ static char run_helper(const char *path, bool lazy)
 
 /* The process: answers until the driver is gone. It holds nothing open but its end of the socket:
  * not the mount, which must end with the driver, nor anybody's terminal. */
-static _Noreturn void serve(int fd, const char *path)
+static _Noreturn void serve(int fd, const char *path, uint64_t device)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
@@ -47,14 +51,14 @@ static _Noreturn void serve(int fd, const char *path)
         _exit(1);
     char ask;
     while (io_read_full(3, &ask, 1) == 1) {
-        char answer = run_helper(path, ask == ASK_LAZY);
+        char answer = run_helper(path, device, ask == ASK_LAZY);
         if (io_write_all(3, &answer, 1) < 0)
             break;
     }
     _exit(0);
 }
 
-int unmounter_start(const char *path, Unmounter **ret_unmounter, Error *e)
+int unmounter_start(const char *path, uint64_t device, Unmounter **ret_unmounter, Error *e)
 {
     int fds[2];
     Unmounter *u = calloc(1, sizeof(*u));
@@ -67,7 +71,7 @@ int unmounter_start(const char *path, Unmounter **ret_unmounter, Error *e)
     u->fd = fds[0];
     u->pid = fork();
     if (u->pid == 0)
-        serve(fds[1], path);
+        serve(fds[1], path, device);
     int errnum = errno;
     close(fds[1]);
     if (u->pid < 0) {

@@ -3,13 +3,15 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "util/error.h"
 
 typedef struct Unmounter Unmounter;
 
-/* Fork it, for the mount at `path` (absolute). Before any thread is started. */
-int unmounter_start(const char *path, Unmounter **ret_unmounter, Error *e);
+/* Fork it, for the mount of `device` at `path` (absolute; see mountpoint_find). Before any thread
+ * is started. */
+int unmounter_start(const char *path, uint64_t device, Unmounter **ret_unmounter, Error *e);
 
 /* Unmount, lazily or not. -EBUSY when it is in use; one thread at a time. */
 int unmounter_run(Unmounter *u, bool lazy, Error *e);

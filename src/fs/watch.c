@@ -71,7 +71,12 @@ static void unmount(Watch *w)
         error_release(&e);
         r = mountpoint_unmount(w->o.mountpoint, w->o.device, true, w->o.unmounter, &e);
     }
-    if (r < 0 && r != -ESTALE) {
+    if (r == -ESTALE) {
+        fs_log(w->o.fs, LOG_NOTICE,
+               "%s is unmounted already: the driver ends with the mount's last user (a second "
+               "signal ends it at once)",
+               w->o.mountpoint);
+    } else if (r < 0) {
         fs_log_error(w->o.fs, "cannot unmount", &e);
         end_session(w);
     }

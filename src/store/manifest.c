@@ -11,6 +11,7 @@
 #include "util/name.h"
 
 #define MAX_ENTRIES (1ull << 31)
+#define PRINT_MAX   (4u * MANIFEST_MAX) /* bytes of an indented document */
 
 void backup_info_release(BackupInfo *b)
 {
@@ -194,12 +195,37 @@ json_t *manifest_metadata(const Manifest *m)
     return map;
 }
 
+/* Text that must not grow beyond `end`. */
+typedef struct Printed {
+    Buf *out;
+    size_t end;
+    bool is_full;
+} Printed;
+
+static int add_printed(const char *text, size_t len, void *ctx)
+{
+    Printed *p = ctx;
+    p->is_full = len > p->end - p->out->len;
+    return p->is_full || buf_add(p->out, text, len) < 0 ? -1 : 0;
+}
+
 int manifest_print(const Manifest *m, Buf *out)
 {
-    char *text = json_dumps(m->doc, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
-    int r = text ? buf_addf(out, "%s\n", text) : -ENOMEM;
-    free(text);
-    return r;
+    /* A document of brackets within brackets would be blanks, thousands of them a line: that one
+     * is printed without. */
+    static const size_t styles[] = {JSON_INDENT(2), JSON_COMPACT};
+    const size_t start = out->len;
+    Printed p = {.out = out, .end = start + PRINT_MAX};
+    for (size_t i = 0; i < sizeof(styles) / sizeof(*styles); i++) {
+        out->len = start;
+        if (json_dump_callback(m->doc, add_printed, &p, styles[i] | JSON_REAL_PRECISION(15)) == 0)
+            return buf_add_str(out, "\n");
+        if (!p.is_full)
+            break;
+        p.end = SIZE_MAX; /* not much more than what was parsed */
+    }
+    out->len = start;
+    return -ENOMEM;
 }
 
 void manifest_free(Manifest *m)

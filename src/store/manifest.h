@@ -49,7 +49,8 @@ int manifest_parse(const void *bytes, size_t len, Manifest **ret_manifest, Error
  * commit_sha, environment, kind, description, retention, and the tags. NULL when out of memory. */
 json_t *manifest_metadata(const Manifest *m);
 
-/* Append the document as people read it: backup.json. 0 or -ENOMEM. */
+/* Append the document as people read it: backup.json. Indented, unless that takes several times
+ * MANIFEST_MAX. 0 or -ENOMEM. */
 int manifest_print(const Manifest *m, Buf *out);
 
 void manifest_free(Manifest *m); /* NULL is allowed */

@@ -5,25 +5,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "util/utf8.h"
+
 /* "%~" and 16 hex digits. '~' is no hex digit, so a cut name never decodes. */
 #define CUT_SUFFIX 18
-
-/* Length of the valid UTF-8 character at `p`, or 0 (RFC 3629: no surrogates, no overlong forms). */
-static size_t utf8_char(const uint8_t *p, size_t left)
-{
-    if (p[0] < 0x80)
-        return 1;
-    size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || left < n)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return n;
-}
 
 static bool is_reserved(const char *name, size_t len, const char *const *reserved)
 {

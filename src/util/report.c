@@ -9,6 +9,7 @@
 
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/io.h"
 
 #define PROGRESS_INTERVAL 0.1 /* seconds */
 
@@ -71,7 +72,10 @@ int report_options(const OptionProgram *p, int argc, char **argv, void *target, 
 {
     _cleanup_(error_release) Error e = ERROR_INIT;
     _cleanup_(buf_release) Buf text = BUF_INIT;
-    int r = options_parse(p, argc, argv, target, ret_first, &e);
+    int r = io_fill_standard();
+    if (r < 0)
+        return BK_EXIT_FAILED; /* and nowhere to say so */
+    r = options_parse(p, argc, argv, target, ret_first, &e);
     if (r == OPTIONS_RUN)
         return -1;
     if (r == OPTIONS_HELP)

@@ -20,7 +20,8 @@ void report_print(const char *format, ...) __attribute__((format(printf, 1, 2)))
 void report_note(const char *program, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Parse argv (see options_parse) and answer --help, --version and wrong usage. Negative: go on;
+/* What main does first: open those of the standard descriptors that are closed (io_fill_standard),
+ * parse argv (see options_parse) and answer --help, --version and wrong usage. Negative: go on;
  * else the exit code to leave with. */
 int report_options(const OptionProgram *p, int argc, char **argv, void *target, int *ret_first);
 

@@ -56,10 +56,10 @@ static BackupInfo make(uint64_t ordinal, const char *collection, int64_t timesta
 static Layout *layout_of(BackupList *list, const char *shown, const Layout *before)
 {
     Layout *l;
-    size_t left_out;
+    LayoutLeftOut left_out;
     struct timespec now = {.tv_sec = 2000000000};
     assert_int_equal(layout_new(list, shown, before, now, &l, &left_out), 0);
-    assert_int_equal(left_out, 0);
+    assert_int_equal(left_out.unfit + left_out.replaced, 0);
     backup_list_unref(list);
     return l;
 }
@@ -366,12 +366,38 @@ static void what_cannot_be_shown_is_left_out(void **state)
     memcpy(list->items[4].collection, "/x", 3);
     list->items[5].ordinal = INODE_ORDINAL_MAX + 1ull;
     Layout *l;
-    size_t left_out;
+    LayoutLeftOut left_out;
     assert_int_equal(layout_new(list, NULL, NULL, (struct timespec){0}, &l, &left_out), 0);
-    assert_int_equal(left_out, 6);
+    assert_int_equal(left_out.unfit, 6);
     assert_names(l, INODE_COLLECTIONS, 0, "");
     layout_unref(l);
     backup_list_unref(list);
+}
+
+/* In a store that was set back and written again another backup has the ordinal: not the inodes. */
+static void a_replaced_backup_is_left_out(void **state)
+{
+    BackupList *list = example();
+    Layout *before = layout_of(example(), "a/x", NULL), *after;
+    LayoutLeftOut left_out;
+    memset(list->items[3].manifest_sha256.b, 1, ID_SIZE);
+    memset(list->items[3].root.b, 99, ID_SIZE);
+    assert_int_equal(layout_new(list, "a/x", before, (struct timespec){0}, &after, &left_out), 0);
+    assert_int_equal(left_out.replaced, 1);
+    assert_int_equal(left_out.unfit, 0);
+    assert_names(after, INODE_DIR_BY_ID, 0, "backup-1");
+    const LayoutBackup *b = layout_backup(after, 4);
+    assert_non_null(b);
+    assert_null(b->info);
+    assert_int_equal(b->root.b[0], 4); /* those inside the old one see no other */
+    layout_unref(before);
+
+    before = after; /* nor later on, while the mount lives */
+    assert_int_equal(layout_new(list, "a/x", before, (struct timespec){0}, &after, &left_out), 0);
+    assert_int_equal(left_out.replaced, 1);
+    backup_list_unref(list);
+    layout_unref(before);
+    layout_unref(after);
 }
 
 static void many_backups(void **state)
@@ -411,6 +437,7 @@ int main(void)
         cmocka_unit_test(changes_are_told),
         cmocka_unit_test(new_backup_takes_nothing_back),
         cmocka_unit_test(what_cannot_be_shown_is_left_out),
+        cmocka_unit_test(a_replaced_backup_is_left_out),
         cmocka_unit_test(many_backups),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

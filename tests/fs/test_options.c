@@ -113,6 +113,8 @@ static void notes_of_fstab_are_dropped(void **state)
 {
     assert_rest("rw,user,noauto,nofail,_netdev,x-systemd.automount,x-gvfs-show,X-mount.mkdir", "");
     assert_rest("user=alice,nouser,auto,defaults,comment=hello,ro,users,owner,group", "");
+    assert_rest("relatime,norelatime,strictatime,nostrictatime,diratime,nodiratime", "");
+    assert_rest("lazytime,nolazytime,iversion,noiversion,mand,nomand,loud,silent", "");
     assert_rest("noexec,nofail,allow_other", "noexec,allow_other");
     assert_rest("xyz", "xyz"); /* unknown: for libfuse to refuse */
 }

@@ -31,12 +31,17 @@ def test_damaged_chunk(store, big_sqlite, mount):
     store.dump(f"sqlite:{big_sqlite}")
     (backup,) = store.list()
     pack = max(store.packs(), key=lambda p: p.stat().st_size)
+    with mount(store) as mnt:
+        originals = {name: read(mnt.latest() / name) for name in ("big.db", "restore.sql")}
+    assert originals["big.db"] == big_sqlite.read_bytes()
     with mount(store, "-o", "cache_size=1M") as mnt:
         path = mnt.latest() / "big.db"
         with helpers.flipped(pack, pack.stat().st_size // 2):
             for _ in range(3):
-                results = {p.name: read(p) for p in (path, mnt.latest() / "restore.sql")}
+                results = {name: read(mnt.latest() / name) for name in originals}
                 assert errno.EIO in results.values()
+                for name, got in results.items():
+                    assert got in (errno.EIO, originals[name]), name
             bad = next(name for name, got in results.items() if got == errno.EIO)
             lines = [line for line in mnt.log().splitlines() if "cannot read" in line]
             assert len(lines) == 1, lines
@@ -46,7 +51,7 @@ def test_damaged_chunk(store, big_sqlite, mount):
             # What is not touched is served.
             assert helpers.run("find", mnt).stdout
         # Nothing bad is remembered: once the medium reads well again, so does the file.
-        assert read(path) == big_sqlite.read_bytes()
+        assert {name: read(mnt.latest() / name) for name in originals} == originals
 
 
 def size(path):
@@ -75,19 +80,53 @@ def test_missing_pack(store, shop, mount):
             assert mnt.proc.poll() is None
 
 
-@pytest.mark.parametrize("what", ["manifests", "packs", "events"])
+@contextlib.contextmanager
+def entered(path):
+    """A descriptor of the directory."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("what", ["manifests", "packs", "events", "manifests packs events"])
 def test_store_directory_vanishes(store, shop, mount, what):
     """The store's disk goes away for a while: the driver recovers without being told."""
     store.dump(f"sqlite:{shop}")
-    with mount(store) as mnt:
+    rendered = ("SHA256SUMS", "backup.json", "summary.txt")
+    aside = store.path / "aside"
+    aside.mkdir()
+    with mount(store) as mnt, entered(mnt.latest()) as cwd:
         inside = mnt.latest()
-        (store.path / what).rename(store.path / "elsewhere")
+        names = set(os.listdir(inside))
+        for name in what.split():
+            (store.path / name).rename(aside / name)
         mnt.proc.send_signal(signal.SIGHUP)
+        # Packs without a backup are damage. With nothing at all the store is an empty one.
+        gone = " " in what
+        helpers.wait_until(lambda: gone == (not os.listdir(mnt / "latest")))
         time.sleep(0.5)
-        os.listdir(mnt / "latest")
-        with contextlib.suppress(OSError):
-            assert "shop.db" in os.listdir(inside)
-        (store.path / "elsewhere").rename(store.path / what)
+        assert os.listdir(mnt / "latest") == ([] if gone else [inside.name])
+        for name in rendered:
+            with contextlib.suppress(OSError):
+                os.stat(name, dir_fd=cwd)
+        for name in what.split():
+            (aside / name).rename(store.path / name)
         helpers.wait_until(lambda: size(inside / "shop.db") and os.listdir(mnt / "latest"), 15)
         assert mnt.latest() == inside
-        assert helpers.query(inside / "shop.db", "PRAGMA quick_check") == ["ok"]
+        assert set(os.listdir(inside)) == names
+        assert (inside / "shop.db").read_bytes() == shop.read_bytes()
+        helpers.wait_until(lambda: all(size(inside / name) for name in rendered), 3)
+        for name in rendered:
+            assert len((inside / name).read_bytes()) == size(inside / name)
+
+
+def test_store_is_renamed(store, shop, mount):
+    """What is open stays: the files, and the space that `df` tells."""
+    store.dump(f"sqlite:{shop}")
+    with mount(store) as mnt:
+        store.path.rename(store.path.parent / "elsewhere")
+        total, under = os.statvfs(mnt), os.statvfs(store.path.parent)
+        assert (total.f_blocks, total.f_frsize) == (under.f_blocks, under.f_frsize)
+        assert (mnt.latest() / "shop.db").read_bytes() == shop.read_bytes()

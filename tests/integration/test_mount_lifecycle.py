@@ -66,6 +66,16 @@ def test_background(build, filled, point):
     helpers.wait_until(lambda: not drivers(point), 5, "the driver's end")
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_background_without_standard_descriptors(build, filled, point, closed):
+    command = f'exec "$@" {closed}'
+    helpers.run("sh", "-c", command, "sh", build.bakfs, filled, point, timeout=10)
+    assert os.listdir(point / "latest")
+    helpers.unmount(point)
+    helpers.run("sh", "-c", command, "sh", build.bakfs, filled, point / "missing", timeout=10,
+                exit=helpers.FAILED)
+
+
 @pytest.mark.parametrize("foreground", [[], ["-f"]])
 def test_bad_input(build, filled, point, tmp_path, foreground):
     def refused(code, *args):
@@ -96,6 +106,18 @@ def test_mount_point_in_use(build, filled, point):
     assert "in use" in done.stderr and "hint: unmount" in done.stderr
     assert os.listdir(point / "latest")
     assert len(drivers(point)) == 1
+
+
+@pytest.mark.parametrize("where", ["store", "store/tmp", "alias", "."])
+def test_mount_point_hides_the_store(build, filled, tmp_path, where):
+    """On the store, in it or above it: nobody would reach the store any more, and `df` hung."""
+    (tmp_path / "alias").symlink_to(filled)
+    try:
+        done = helpers.run(build.bakfs, filled, tmp_path / where, exit=helpers.FAILED)
+        assert "the store" in done.stderr and "\nhint: " in done.stderr
+        assert not helpers.is_mounted(os.path.realpath(tmp_path / where))
+    finally:
+        helpers.unmount(os.path.realpath(tmp_path / where))
 
 
 def test_after_a_killed_driver(build, filled, point):
@@ -199,6 +221,75 @@ def test_signal_leaves_foreign_mounts_alone(build, filled, point):
         assert helpers.is_mounted(point)
 
 
+@pytest.mark.parametrize("busy", [False, True])
+def test_signal_after_a_move(build, filled, tmp_path, busy):
+    """The mount's path leads nowhere any more: the mount is found and unmounted all the same."""
+    (tmp_path / "a b" / "point").mkdir(parents=True)
+    with foreground(build, filled, tmp_path / "a b" / "point") as proc:
+        (tmp_path / "a b").rename(tmp_path / "c\td")
+        moved = tmp_path / "c\td" / "point"
+        try:
+            assert helpers.is_mounted(moved)
+            fd = os.open(moved / "latest", os.O_RDONLY) if busy else None
+            proc.send_signal(signal.SIGTERM)
+            helpers.wait_until(lambda: not helpers.is_mounted(moved), 5)
+            if busy:
+                assert proc.poll() is None
+                os.close(fd)
+            assert proc.wait(timeout=5) == 0
+        finally:
+            helpers.unmount(moved)
+
+
+def test_signal_below_another_mount(build, filled, point):
+    """What somebody mounted over the mount stays; the driver says so and ends."""
+    if os.getuid() != 0:
+        pytest.skip("only root can mount a tmpfs")
+    with foreground(build, filled, point) as proc:
+        helpers.run("mount", "-t", "tmpfs", "bakfs-test", point)
+        proc.send_signal(signal.SIGTERM)
+        assert proc.wait(timeout=5) == 0
+        assert "mounted over it" in proc.stderr.read()
+        mounts = [line.split() for line in open("/proc/self/mounts")]
+        assert [m[0] for m in mounts if m[1] == str(point)][-1] == "bakfs-test"
+        helpers.run("umount", point)
+
+
+def test_signal_after_detaching(build, filled, point):
+    """Nothing is left to unmount: that is said, and a second signal does not wait."""
+    with foreground(build, filled, point) as proc:
+        fd = os.open(point / "latest", os.O_RDONLY)
+        try:
+            helpers.run("umount", "-l", point)
+            proc.send_signal(signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):
+                proc.wait(timeout=0.5)
+            proc.send_signal(signal.SIGTERM)
+            assert proc.wait(timeout=5) == 0
+            assert "second signal" in proc.stderr.read()
+        finally:
+            os.close(fd)
+
+
+def test_signal_while_mounting(build, filled, point):
+    """TERM comes with the mount: it is taken away again, not left without a driver."""
+    if os.getuid() != 0 or not shutil.which("strace"):
+        pytest.skip("needs strace, and root, who mounts without a helper")
+    # mount(2) returns half a second after the mount is made. No leak check runs under a tracer.
+    with subprocess.Popen([str(a) for a in (
+            "strace", "-f", "-o", "/dev/null", "-e", "trace=mount", "-e",
+            "inject=mount:delay_exit=500000", build.bakfs, "-f", filled, point)],
+            env=helpers.clean_env(ASAN_OPTIONS="detect_leaks=0")) as proc:
+        try:
+            helpers.wait_until(lambda: helpers.is_mounted(point))
+            (pid,) = drivers(point)
+            os.kill(pid, signal.SIGTERM)
+            assert proc.wait(timeout=10) == 0
+            assert not helpers.is_mounted(point)
+        finally:
+            proc.terminate()
+
+
 def test_systemd_is_told(build, filled, point, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         notify.bind(str(tmp_path / "notify"))
@@ -213,7 +304,8 @@ def test_systemd_is_told(build, filled, point, tmp_path):
             assert proc.wait(timeout=5) == 0
 
 
-FSTAB_OPTIONS = "ro,noauto,user,nofail,_netdev,x-systemd.automount,cache_size=16M"
+FSTAB_OPTIONS = ("ro,noauto,user,nofail,_netdev,x-systemd.automount,cache_size=16M,relatime,"
+                 "nodiratime,strictatime,lazytime,silent,nomand,iversion")
 
 
 @pytest.fixture
@@ -233,6 +325,35 @@ def test_mount_helper(helper, filled, point):
     helpers.unmount(point)
     done = helpers.run(helper, filled, point, "-o", "rw,bogus", exit=helpers.USAGE)
     assert done.stderr.startswith("mount.bakfs: ")
+
+
+def test_mount_helper_fakes(helper, filled, point, tmp_path):
+    """-f looks whether it would work, and mounts nothing."""
+    helpers.run(helper, filled, point, "-f", "-o", FSTAB_OPTIONS)
+    assert not helpers.is_mounted(point)
+    helpers.run(helper, filled, point, "-fo", "bogus", exit=helpers.USAGE)
+    helpers.run(helper, filled, tmp_path / "missing", "-f", exit=helpers.FAILED)
+    helpers.run(helper, tmp_path / "missing", point, "-f", exit=helpers.NO_STORE)
+
+
+def test_mount_helper_in_a_namespace(helper, filled, point):
+    """-N mounts in another mount namespace: given by a process in it, or by a file."""
+    if os.getuid() != 0:
+        pytest.skip("only root can make a mount namespace")
+    with subprocess.Popen(["unshare", "-m", "sh", "-c", "echo; exec sleep 60"],
+                          stdout=subprocess.PIPE) as proc:
+        try:
+            proc.stdout.readline()
+            for name in (proc.pid, f"/proc/{proc.pid}/ns/mnt"):
+                helpers.run(helper, filled, point, "-N", name)
+                assert not helpers.is_mounted(point)
+                there = ["nsenter", "-m", "-t", proc.pid]
+                assert helpers.run(*there, "ls", point / "latest").stdout
+                helpers.run(*there, "umount", point)
+            done = helpers.run(helper, filled, point, "-N", "/nowhere", exit=helpers.FAILED)
+            assert "/nowhere" in done.stderr
+        finally:
+            proc.kill()
 
 
 def test_mount_and_fstab(helper, filled, point, tmp_path):
@@ -264,7 +385,8 @@ def test_mount_and_fstab(helper, filled, point, tmp_path):
         helpers.unmount(scratch)
 
 
-def test_unprivileged_user(build, filled, tmp_path):
+@pytest.mark.parametrize("at_last", ["below", "moved"])
+def test_unprivileged_user(build, filled, tmp_path, at_last):
     """As nobody, by way of fusermount3; others are kept out, root too."""
     if os.getuid() != 0:
         pytest.skip("needs root, to become nobody")
@@ -274,7 +396,7 @@ def test_unprivileged_user(build, filled, tmp_path):
     home = tmp_path / "home"
     shutil.copytree(filled, home / "store")
     shutil.copy(build.bakfs, home / "bakfs")
-    (home / "point").mkdir()
+    (home / "below" / "point").mkdir(parents=True)
     helpers.run("chown", "-R", f"{nobody.pw_uid}:{nobody.pw_gid}", home)
     for parent in home.parents:
         if not parent.stat().st_mode & 0o001:
@@ -287,12 +409,13 @@ def test_unprivileged_user(build, filled, tmp_path):
         mknod -m 666 {tmp_path}/dev/fuse c 10 229
         mount --bind {tmp_path}/dev/fuse /dev/fuse
         cd {home}
-        $user ./bakfs store point
-        $user ls -ln point
-        ls point >/dev/null 2>&1 && echo root was let in
-        kill $(pgrep -u {nobody.pw_uid} -f '^./bakfs store point$')
-        for i in $(seq 50); do grep -q {home}/point /proc/self/mounts || break; sleep 0.1; done
-        grep {home}/point /proc/self/mounts || echo unmounted
+        $user ./bakfs store below/point
+        $user ls -ln below/point
+        ls below/point >/dev/null 2>&1 && echo root was let in
+        [ below = {at_last} ] || $user mv below {at_last}
+        kill $(pgrep -u {nobody.pw_uid} -f '^./bakfs store below/point$')
+        for i in $(seq 50); do grep -q {home}/ /proc/self/mounts || break; sleep 0.1; done
+        grep {home}/ /proc/self/mounts || echo unmounted
     """
     (tmp_path / "dev").mkdir()
     done = helpers.run("unshare", "-m", "sh", "-c", script)

@@ -1,6 +1,8 @@
 """A mounted tree follows its store, and nobody inside is cut off."""
 
+import json
 import os
+import shutil
 import signal
 import sqlite3
 import threading
@@ -152,6 +154,37 @@ def test_catalogue_lost_while_mounted(store, shop, mount):
         count = "SELECT count(*) FROM orders"
         assert helpers.query(mnt.latest() / "shop.db", count) == ["601"]
         assert helpers.query(mnt / "by-id" / first["backup_id"] / "shop.db", count) == ["600"]
+
+
+def test_store_is_set_back(store, shop, mount):
+    """An older copy laid over a mounted store, and a new backup in it: it gets the number of one
+    that the kernel knows. It is not shown half as that one; a new mount shows it."""
+    first = dump_at(store, shop, T0)
+    old = store.path.parent / "old"
+    helpers.run("cp", "-a", store.path, old)
+    helpers.run("sqlite3", shop, "DELETE FROM orders WHERE id < 100")
+    lost = dump_at(store, shop, T0 + 60)
+    rendered = ("SHA256SUMS", "backup.json", "summary.txt")
+    with mount(store) as mnt:
+        before = {name: (mnt.latest() / name).read_bytes() for name in rendered}
+        for name in ("manifests", "packs", "events"):
+            shutil.rmtree(store.path / name)
+        helpers.run("cp", "-a", f"{old}/.", store.path)
+        within_a_second(lambda: os.listdir(mnt / "by-id") == [first["backup_id"]], "rollback")
+        helpers.run("sqlite3", shop, "DELETE FROM orders WHERE id < 200")
+        new = dump_at(store, shop, T0 + 120)
+        assert new["ordinal"] == lost["ordinal"] and new["backup_id"] != lost["backup_id"]
+        helpers.wait_until(lambda: "set back" in mnt.log(), 2)
+        assert os.listdir(mnt / "by-id") == [first["backup_id"]]
+        assert mnt.latest().name == first["latest_name"]
+        third = dump_at(store, shop, T0 + 180)
+        within_a_second(lambda: mnt.latest().name == third["latest_name"], "latest")
+        assert (mnt.latest() / "shop.db").read_bytes() == shop.read_bytes()
+        assert mnt.log().count("set back") == 1
+    with mount(store) as mnt:
+        inside = mnt / "by-id" / new["backup_id"]
+        assert json.loads((inside / "backup.json").read_text())["backup_id"] == new["backup_id"]
+        assert all((inside / name).read_bytes() != before[name] for name in rendered)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import types
 
 import pytest
 
@@ -17,9 +18,9 @@ T0 = 1768487445
 TYPE_ROPE, TYPE_DIR = 2, 3
 
 
-def read_all(top):
-    """Walk, stat and read everything below; how many files could be read."""
-    good = 0
+def read_tree(top):
+    """Walk, stat and read everything below: {path: bytes} of the files that could be read."""
+    good = {}
     for root, _, files in os.walk(top):
         for name in files:
             path = os.path.join(root, name)
@@ -28,13 +29,18 @@ def read_all(top):
                 if os.path.islink(path):
                     os.readlink(path)
                 with open(path, "rb") as f:
-                    size = 0  # a crafted size may be huge: not to its end
-                    while size < 8 << 20 and (part := f.read(1 << 20)):
-                        size += len(part)
-                good += 1
+                    data = b""  # a crafted size may be huge: not to its end
+                    while len(data) < 8 << 20 and (part := f.read(1 << 20)):
+                        data += part
+                good[os.path.relpath(path, top)] = data
             except OSError:
                 pass
     return good
+
+
+def read_all(top):
+    """How many files below could be read."""
+    return len(read_tree(top))
 
 
 def test_objects_move_to_other_packs(store, big_sqlite, mount):
@@ -208,8 +214,10 @@ def test_crafted_directories_and_ropes(store, shop, mount):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_crafted_packs(store, shop, mount, seed, tmp_path):
-    """Packs with changed bytes, under the names that these have."""
+    """Packs with changed bytes, under the names that these have: what can be read is right."""
     store.dump(f"sqlite:{shop}", env={"BAKFS_TEST_TIME": T0})
+    with mount(store) as mnt:
+        originals = read_tree(mnt)
     rng = random.Random(seed)
     for pack in store.packs():
         data = mutate(rng, pack.read_bytes())
@@ -217,7 +225,8 @@ def test_crafted_packs(store, shop, mount, seed, tmp_path):
         storewriter.add_pack(store, data)
     (store.path / "metadata.db").unlink()
     with mount(store) as mnt:
-        read_all(mnt)
+        got = read_tree(mnt)
+        assert {path: originals.get(path) for path in got} == got
         alive(mnt)
 
 
@@ -264,6 +273,28 @@ def test_what_the_driver_gives_up(store, shop, mount):
                 assert kept & ~(1 << 2 | 1 << 21) == 0  # CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN
             if b"seccomp_init" in store.build.bakfs.read_bytes():  # built with libseccomp
                 assert found["Seccomp"] == "2" and found["NoNewPrivs"] == "1"
+
+
+@pytest.mark.parametrize("taken, kept", [("-sys_boot", 1 << 2 | 1 << 21),
+                                         ("-dac_read_search", 1 << 1 | 1 << 21)])
+def test_somebody_elses_store(store, shop, mount, tmp_path, taken, kept):
+    """The driver keeps what it needs to read a store that only its owner may. Containers give root
+    CAP_DAC_OVERRIDE, not CAP_DAC_READ_SEARCH."""
+    if os.getuid() != 0:
+        pytest.skip("only root can give up a capability and have others")
+    store.dump(f"sqlite:{shop}")
+    for path in (store.path, *store.path.rglob("*")):
+        os.chown(path, 65534, 65534)
+        path.chmod(0o700 if path.is_dir() else 0o400)
+    script = tmp_path / "container"
+    script.write_text(
+        f'#!/bin/sh\nexec setpriv --bounding-set={taken} {store.build.bakfs} "$@"\n')
+    script.chmod(0o755)
+    with helpers.mounted(types.SimpleNamespace(bakfs=script), store, tmp_path) as mnt:
+        assert (mnt.latest() / "shop.db").read_bytes() == shop.read_bytes()
+        assert read_all(mnt.latest()) > 5
+        assert int(status(mnt.proc.pid)["CapEff"], 16) == kept
+        assert "cannot read" not in mnt.log()
 
 
 @pytest.mark.slow

@@ -165,6 +165,46 @@ static void test_garbage(void **state)
     json_decref(doc);
 }
 
+/* Lines at great depth are mostly blanks: they must not multiply what a manifest takes. */
+static void test_print(void **state)
+{
+    const size_t depth = 1000, n = 500000;
+    Error error = ERROR_INIT;
+    Manifest *m;
+    Buf text = BUF_INIT, printed = BUF_INIT;
+    json_t *doc = make_doc();
+    char *usual = json_dumps(doc, JSON_COMPACT);
+    assert_ok(manifest_parse(usual, strlen(usual), &m, &error));
+    assert_int_equal(buf_add_str(&printed, "before "), 0);
+    assert_int_equal(manifest_print(m, &printed), 0);
+    assert_non_null(strstr(buf_cstr(&printed), "before {\n  \""));
+    manifest_free(m);
+
+    assert_int_equal(buf_add(&text, usual, strlen(usual) - 1), 0);
+    assert_int_equal(buf_add_str(&text, ",\"deep\":"), 0);
+    for (size_t i = 0; i < depth; i++)
+        assert_int_equal(buf_add_str(&text, "["), 0);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(buf_add_str(&text, i ? ",1" : "1"), 0);
+    for (size_t i = 0; i < depth; i++)
+        assert_int_equal(buf_add_str(&text, "]"), 0);
+    assert_int_equal(buf_add_str(&text, "}"), 0);
+    assert_ok(manifest_parse(text.data, text.len, &m, &error));
+    buf_clear(&printed);
+    assert_int_equal(buf_add_str(&printed, "before "), 0);
+    assert_int_equal(manifest_print(m, &printed), 0);
+    assert_in_range(printed.len, text.len, 2 * text.len);
+    assert_memory_equal(printed.data, "before {\"", 9);
+    json_t *again = json_loadb((char *)printed.data + 7, printed.len - 7, 0, NULL);
+    assert_true(json_equal(again, m->doc));
+    json_decref(again);
+    manifest_free(m);
+    buf_release(&text);
+    buf_release(&printed);
+    free(usual);
+    json_decref(doc);
+}
+
 static void test_collection_names(void **state)
 {
     static const char *const good[] = {"a/b", "A-1/b_2.c", "default/shop", "0/0"};
@@ -187,9 +227,9 @@ static void test_collection_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_sound_one),      cmocka_unit_test(test_every_member_is_needed),
-        cmocka_unit_test(test_bad_values),       cmocka_unit_test(test_garbage),
-        cmocka_unit_test(test_collection_names),
+        cmocka_unit_test(test_a_sound_one), cmocka_unit_test(test_every_member_is_needed),
+        cmocka_unit_test(test_bad_values),  cmocka_unit_test(test_garbage),
+        cmocka_unit_test(test_print),       cmocka_unit_test(test_collection_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -112,6 +113,35 @@ static void test_errors_are_negative_errno(void **state)
     assert_int_equal(io_write_all(full, "x", 1), -ENOSPC);
 }
 
+/* In a process of its own: cmocka prints. The exit code tells which step failed. */
+static void test_closed_standard_descriptors(void **state)
+{
+    for (unsigned closed = 0; closed < 8; closed++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            for (int fd = 0; fd < 3; fd++)
+                if (closed & 1u << fd)
+                    close(fd);
+            if (io_fill_standard() != 0)
+                _exit(1);
+            int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
+            char byte = 0;
+            if (next < 3)
+                _exit(2);
+            if ((closed & 1) && (read(0, &byte, 1) != -1 || errno != EBADF))
+                _exit(3);
+            for (int fd = 1; fd < 3; fd++)
+                if ((closed & 1u << fd) && (write(fd, &byte, 1) != -1 || errno != EBADF))
+                    _exit(4);
+            _exit(0);
+        }
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -119,6 +149,7 @@ int main(void)
         cmocka_unit_test(test_pread_stops_at_the_end),
         cmocka_unit_test(test_pieces_are_put_together),
         cmocka_unit_test(test_errors_are_negative_errno),
+        cmocka_unit_test(test_closed_standard_descriptors),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
