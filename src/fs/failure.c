@@ -106,10 +106,15 @@ static char *path_of(Fs *fs, const LayoutBackup *b, uint32_t index)
 
 int fs_failure(Fs *fs, const LayoutBackup *backup, uint32_t index, int r, const Error *e)
 {
+    /* The space of deleted backups is given back some day; under a living one it is damage. */
+    bool is_deleted = backup && !backup->info;
     switch (r) {
+    case -EIO:
+        if (is_deleted)
+            return ESTALE;
+        break;
     case -ESTALE:
-        /* The space of deleted backups is given back some day; under a living one it is damage. */
-        if (!e->message || !backup || !backup->info)
+        if (!e->message || !backup || is_deleted)
             return ESTALE;
         break;
     case -ENOMEM:

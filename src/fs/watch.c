@@ -12,13 +12,15 @@
 #include "fs/mountpoint.h"
 
 #define INTERVAL_NS 250000000L /* a new backup shows within a second: look four times in one */
+#define FAILED      4          /* intervals; after a list that could not be read */
 #define RETRY       20         /* intervals; after a failed read, in case packs were away */
 
 struct Watch {
     WatchOptions o;
     pthread_t thread, looper;
     atomic_bool end;
-    int asked; /* how often INT or TERM came */
+    int asked;       /* how often INT or TERM came */
+    bool has_failed; /* the last look at the list of backups */
 };
 
 static void watched_signals(sigset_t *ret_set)
@@ -47,7 +49,8 @@ void watch_block_signals(void)
 static void rescan(Watch *w)
 {
     Error e = ERROR_INIT;
-    if (fs_rescan(w->o.fs, w->o.session, &e) < 0)
+    w->has_failed = fs_rescan(w->o.fs, w->o.session, &e) < 0;
+    if (w->has_failed)
         fs_log_error(w->o.fs, "cannot read the list of backups", &e);
     error_release(&e);
 }
@@ -100,7 +103,10 @@ static void take_signal(Watch *w, int signal_number)
 
 static bool is_time_to_rescan(Watch *w, unsigned *since)
 {
-    if (fs_changed(w->o.fs) || (++*since >= RETRY && fs_failed(w->o.fs))) {
+    ++*since;
+    if (w->has_failed && *since < FAILED)
+        return false;
+    if (fs_changed(w->o.fs) || (*since >= RETRY && fs_failed(w->o.fs))) {
         *since = 0;
         return true;
     }

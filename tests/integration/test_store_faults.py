@@ -1,6 +1,7 @@
 """What a store survives: flipped bytes, a lost catalogue, killed writers, full and read-only disks.
 Whatever happens, a file in the mount gives its own bytes or an error, never others."""
 
+import errno
 import os
 import pathlib
 import random
@@ -420,3 +421,22 @@ def test_store_removed_under_a_mount(filled, mount):
         assert mnt.log().count("is no store any more") == 1
         assert os.listdir(mnt / "archive") == names
         assert mnt.proc.poll() is None
+
+
+def test_deleted_backups_whose_space_was_given_back(store, big_sqlite, mount):
+    """Who still has a file of one open gets "stale", and nothing is called damaged."""
+    store.dump(f"sqlite:{big_sqlite}")
+    with mount(store, "-o", "cache_size=1M,threads=0") as mnt:
+        with open(mnt.latest() / "big.db", "rb", buffering=0) as opened:
+            (backup,) = store.list()
+            store.admin("delete", "--yes", backup["backup_id"])
+            helpers.wait_until(lambda: not os.listdir(mnt / "latest"))
+            for pack in store.packs():
+                pack.unlink()
+            (store.path / "generation").write_text("f" * 32 + "\n")
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            with pytest.raises(OSError) as error:
+                while opened.read(1 << 20):
+                    pass
+            assert error.value.errno == errno.ESTALE
+        assert "cannot read" not in mnt.log()
