@@ -120,3 +120,20 @@ def absent(server):
 
 
 JOBS = pytest.mark.parametrize("jobs", ["1", "3"])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with started(installed(tmp_path_factory)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shop(server, build, tmp_path_factory):
+    return backed_up(make_shop, server, build, tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture
+def target(server):
+    with server.scratch() as db:
+        yield db

@@ -1,28 +1,11 @@
 """What a backup of the installed PostgreSQL holds, compared with pg_dump's own account."""
 
 import json
-import os
 
 import pytest
 
-import helpers
-import pgcompare
 import pgfidelity
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    if helpers.postgres_bindir() is None:
-        pytest.skip("no PostgreSQL server programs are installed")
-    where = tmp_path_factory.mktemp("installation")
-    for path in (where, *where.parents[:2]):  # the server's user must get there
-        os.chmod(path, 0o755)
-    running = pgcompare.Server(pgcompare.relocated(where, helpers.postgres_bindir()))
-    running.tools = helpers.postgres_bindir()
-    try:
-        yield running.start().prepare()
-    finally:
-        running.stop()
+from restoring import server  # noqa: F401 (fixture)
 
 
 @pgfidelity.parametrized(pgfidelity.Fidelity.databases)

@@ -13,24 +13,8 @@ import pytest
 import helpers
 import pgcompare
 import pgfidelity
-from restoring import ALL, JOBS, Restorer, absent, backed_up, installed, make_shop, started
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with started(installed(tmp_path_factory)) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def shop(server, build, tmp_path_factory):
-    return backed_up(make_shop, server, build, tmp_path_factory.mktemp("shop"))
-
-
-@pytest.fixture
-def target(server):
-    with server.scratch() as db:
-        yield db
+from restoring import (ALL, JOBS, Restorer, absent, backed_up, make_shop, server, shop,  # noqa: F401
+                       target)
 
 
 class TestWhole:

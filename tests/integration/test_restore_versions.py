@@ -5,7 +5,8 @@ import pytest
 
 import restoring
 from test_postgres_versions import bin17, root17, server17  # noqa: F401 (fixtures)
-from test_restore import TestParts, TestWhole, shop, target  # noqa: F401 (tests and fixtures)
+from restoring import shop, target  # noqa: F401 (fixtures)
+from test_restore import TestParts, TestWhole  # noqa: F401 (tests)
 
 MANY = 2600  # more than one transaction's share of the lock table
 
