@@ -35,7 +35,6 @@ def test_damaged_chunk(store, big_sqlite, mount):
         originals = {name: read(mnt.latest() / name) for name in ("big.db", "restore.sql")}
     assert originals["big.db"] == big_sqlite.read_bytes()
     with mount(store, "-o", "cache_size=1M") as mnt:
-        path = mnt.latest() / "big.db"
         with helpers.flipped(pack, pack.stat().st_size // 2):
             for _ in range(3):
                 results = {name: read(mnt.latest() / name) for name in originals}
