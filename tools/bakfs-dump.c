@@ -40,7 +40,7 @@ static const Option option_table[] = {
     {OPTION_TEXT, 0, "environment", "NAME", offsetof(Options, environment),
      "Noted in manifest and summary, e.g. production."},
     {OPTION_LIST, 't', "tag", "KEY=VALUE", offsetof(Options, tags), "Noted in the manifest."},
-    {OPTION_HEADING, .help = "What of a PostgreSQL database is read, by pg_dump's patterns:"},
+    {OPTION_HEADING, .help = "What of a PostgreSQL database is read, by pg_dump's patterns"},
     {OPTION_LIST, 'n', "schema", "PATTERN", offsetof(Options, schemas), "Only these schemas."},
     {OPTION_LIST, 'N', "exclude-schema", "PATTERN", offsetof(Options, exclude_schemas),
      "All but these schemas."},

@@ -39,7 +39,6 @@ int background_start(Background *b, int *ret_exit, Error *e)
         close(fds[0]);
         b->pipe = fds[1];
         b->null = open("/dev/null", O_RDWR | O_CLOEXEC); /* by then nothing opens for writing */
-        setsid();
         return 0;
     }
     close(fds[1]);
@@ -57,6 +56,9 @@ void background_ready(Background *b)
     if (null >= 0)
         for (int i = 0; i <= 2; i++)
             dup2(null, i);
+    /* Not before the mount is made: where the mount point is an automount's, autofs knows by their
+     * process group who may look behind it. */
+    setsid();
     int r = chdir("/"); /* else the directory stays busy, which harms nobody */
     (void)r;
     io_write_all(fd, "", 1);

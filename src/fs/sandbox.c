@@ -59,6 +59,7 @@ static const char *const allowed[] = {
     "sched_getaffinity",
     "sched_yield",
     "set_robust_list",
+    "setsid",
     "set_tid_address",
     "arch_prctl",
     "exit",

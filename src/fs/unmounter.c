@@ -40,6 +40,7 @@ static char run_helper(const char *path, uint64_t device, bool lazy)
  * not the mount, which must end with the driver, nor anybody's terminal. */
 static _Noreturn void serve(int fd, const char *path, uint64_t device)
 {
+    setsid();
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
         _exit(1);

@@ -122,7 +122,8 @@ int store_open(const char *path, Store **ret_store, Error *e)
     s->path = strdup(path);
     int r = s->path ? backend_local_new(path, &s->backend, e) : error_oom(e);
     if (r == -ENOENT || r == -ENOTDIR) {
-        error_hint(e, "`bakfs-store init --store %s` makes a store", path);
+        error_hint(e, "is its file system mounted? `bakfs-store init --store %s` makes a new store",
+                   path);
         error_exit_code(e, BK_EXIT_NO_STORE);
     }
     if (r == 0)

@@ -423,3 +423,33 @@ def test_unprivileged_user(build, filled, tmp_path, at_last):
     assert lines[-1] == "unmounted" and "root was let in" not in lines
     assert all(f" {nobody.pw_uid} {nobody.pw_gid} " in line for line in lines[1:-1])
     assert len(lines) == 6
+
+
+# Mounts an autofs trap as systemd does, and the store on it from the process group that may pass.
+AUTOMOUNT = """
+import ctypes, os, subprocess, sys
+bakfs, store, point = sys.argv[1:]
+os.setpgid(0, 0)
+asks, told = os.pipe()
+options = f"fd={told},pgrp={os.getpgrp()},minproto=5,maxproto=5,direct"
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.mount(b"bakfs-test", os.fsencode(point), b"autofs", 0, options.encode()) != 0:
+    sys.exit(os.strerror(ctypes.get_errno()))
+try:
+    subprocess.run([bakfs, store, point], check=True, timeout=20)
+    print(*os.listdir(f"{point}/latest"))
+    subprocess.run(["umount", point], check=True, timeout=20)
+finally:
+    os.close(asks)
+    os.close(told)
+    subprocess.run(["umount", "-l", point])
+"""
+
+
+def test_on_an_automount_point(build, filled, point):
+    """Who makes the mount must stay in the process group that the automounter started."""
+    if os.getuid() != 0:
+        pytest.skip("only root can mount autofs")
+    done = helpers.run("unshare", "-m", "/usr/bin/python3", "-c", AUTOMOUNT, build.bakfs, filled,
+                       point, timeout=60)
+    assert len(done.stdout.split()) == 1
