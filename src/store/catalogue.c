@@ -155,7 +155,6 @@ static int open_db(const char *path, const char *store_id, bool writable, Catalo
         /* Derived data: never worth a sync. */
         sqlite3_exec(c->db,
                      "PRAGMA synchronous = OFF; PRAGMA cache_size = -16384;"
-                     "PRAGMA journal_mode = TRUNCATE;"
                      "PRAGMA cache_spill = OFF",
                      NULL, NULL, NULL);
         if (!is_ours(c, store_id)) {
