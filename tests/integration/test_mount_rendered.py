@@ -1,10 +1,12 @@
 """What every backup shows besides its own files, and what the driver tells about them."""
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 import random
+import shutil
 import sqlite3
 import stat
 
@@ -180,6 +182,23 @@ def test_xattr(filled, mount):
         deltas = sum(entry[44] == 1 and entry[45] == 2 for _, entry, _ in records)
         assert 0 <= int(get("deltas", changed)) <= min(deltas, int(get("chunks", changed)))
         assert deltas == 0 or int(get("deltas", changed)) > 0
+
+
+def test_xattr_counts_deltas(store, big_sqlite, mount, tmp_path):
+    path = tmp_path / "big.db"
+    shutil.copy(big_sqlite, path)
+    store.dump("--no-text", f"sqlite:{path}")
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE blobs SET data = randomblob(10) || data WHERE id % 2000 = 5")
+    store.dump("--no-text", f"sqlite:{path}")
+    with mount(store, "-o", "xattr") as mnt:
+        def get(backup, name):
+            return int(os.getxattr(backup / "big.db", f"user.bakfs.{name}"))
+
+        (first,) = (mnt / "archive").iterdir()
+        assert get(first, "deltas") == 0 and get(first, "chunks") > 100
+        assert 0 < get(mnt.latest(), "deltas") < 20
+        assert get(mnt.latest(), "chunks") >= get(first, "chunks")
 
 
 @pytest.mark.parametrize("options", ["threads=0", "threads=1", "threads=8,cache_size=8M",
