@@ -58,6 +58,46 @@ def dump_speed(bench):
               ratio_goal=False, n=n)
 
 
+def delta_cost(bench):
+    """What looking for bases costs where there are none: a database first seen, and one of which
+    every row was replaced, with deltas and with --no-deltas."""
+    server, rows = bench.server, bench.options.rows
+    dsn = server.socket_dsn(server.createdb("rewritten"))
+    target, base = bench.path("target"), bench.path("rewritten-store")
+
+    def fill():
+        server.psql("rewritten", f"""
+            DROP TABLE IF EXISTS t;
+            CREATE TABLE t AS SELECT gen_random_uuid() AS id, md5(random()::text) AS a,
+                   repeat(md5(random()::text), 2) AS b, random() AS c, now() AS d
+            FROM generate_series(1, {rows}); VACUUM ANALYZE t""", timeout=600)
+
+    def fresh(name):
+        shutil.rmtree(target, ignore_errors=True)
+        if base.exists():
+            shutil.copytree(base, target)
+        else:
+            bench.new_store("target")
+
+    sides = {"with": lambda: bench.time(bench.dump_command(target, dsn)),
+             "without": lambda: bench.time(bench.dump_command(target, dsn, "--no-deltas"))}
+    for what in ("first seen", "wholly rewritten"):
+        fill()
+        runs = bench.compare(bench.options.repeat, sides, fresh)
+        for how, key in (("", "wall"), (", processor time", "cpu")):
+            bench.add("delta-cost", f"dump of a database {what}{how}", runs["with"].median(key),
+                      "s", 1.03, runs["without"].median(key), "with --no-deltas",
+                      n=bench.options.repeat,
+                      detail={name: r.summary() for name, r in runs.items()})
+        if what == "first seen":
+            fresh("")
+            sides["with"]()
+            shutil.move(target, base)
+    server.dropdb("rewritten")
+    for store in (target, base):
+        shutil.rmtree(store)
+
+
 def daily_speed(bench):
     """A day's dump of a table of 2.5 GB beside reading it and nothing else."""
     rows, days = bench.options.big
