@@ -171,13 +171,18 @@ static int answer(Entry *entry, Object **ret_object, Error *e)
     return r;
 }
 
+static List *list_for(Shard *s, Use use)
+{
+    return use == USE_PASSING ? &s->passed : &s->kept;
+}
+
 /* A reader that uses `use` came by. With the shard's lock. */
 static void touch(Shard *s, Entry *entry, Use use)
 {
     if (!entry->list || use == USE_AHEAD) /* no list: it failed, or had to go meanwhile */
         return;
     list_remove(entry);
-    list_add(use == USE_PASSING ? &s->passed : &s->kept, entry);
+    list_add(list_for(s, use), entry);
 }
 
 static int wait_for(Shard *s, Entry *entry, Use use, Object **ret_object, Error *e)
@@ -226,7 +231,7 @@ static void end_load(Shard *s, Entry *entry, Use use, int r, Object *object, Err
         entry->charge = object->len + sizeof(*object) + sizeof(*entry);
         s->stats.bytes += entry->charge;
         s->stats.objects++;
-        list_add(use == USE_PASSING ? &s->passed : &s->kept, entry);
+        list_add(list_for(s, use), entry);
     }
     pthread_cond_broadcast(&s->loaded);
 }

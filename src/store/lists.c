@@ -296,5 +296,5 @@ bool lists_are_current(const Lists *l)
     for (size_t i = 0; i < l->n_events; i++)
         if (!l->events[i].in_catalogue && !l->events[i].damaged)
             return false;
-    return l->n_extra_packs == 0;
+    return l->n_extra_packs == 0 && !l->extra_lists;
 }

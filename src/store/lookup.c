@@ -103,7 +103,6 @@ int store_find(Store *s, const ObjectId *id, Place *ret_place)
 /* Objects of packs that the catalogue does not know go into the overlay. Lock held for writing. */
 int store_overlay_update(Store *s, const Lists *l, Error *e)
 {
-    near_clear(s);
     if (s->overlay_of != 0 && s->overlay_of == packset_generation(s->packs))
         return 0; /* it holds all of them, and was needed */
     store_overlay_clear(s);

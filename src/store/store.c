@@ -245,7 +245,7 @@ int store_refresh(Store *s, Error *e)
         r = lists_read(s->backend, s->packs, NULL, &l, e);
     }
     BackupList *list = NULL;
-    s->catalogue_is_current = r == 0 && s->catalogue && !l.extra_lists && lists_are_current(&l);
+    s->catalogue_is_current = r == 0 && s->catalogue && lists_are_current(&l);
     if (r == 0)
         r = store_overlay_update(s, &l, e);
     if (r == 0 && !(list = lists_take_backups(&l)))

@@ -103,6 +103,20 @@ def big_sqlite(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def wide_store(build, tmp_path_factory):
+    """One backup with 10,000 tables, so directories with that many entries."""
+    base = tmp_path_factory.mktemp("wide")
+    db = sqlite3.connect(base / "wide.db")
+    db.executescript("BEGIN;" + "".join(f"CREATE TABLE t{i:05} (a);" for i in range(10000)) +
+                     "COMMIT;")
+    db.close()
+    helpers.run(build.store, "init", "--store", base / "store")
+    store = helpers.Store(build, base / "store")
+    store.dump(f"sqlite:{base / 'wide.db'}")
+    return store
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_stays_mounted(tmp_path_factory):
     yield

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -104,6 +105,12 @@ class Store:
     def dump(self, *args, **kwargs):
         return run(self.build.dump, "--store", self.path, *args, **kwargs)
 
+    def start_dump(self, *args, **env):
+        """A dump that runs on: its process, with `stderr` as text."""
+        return subprocess.Popen([str(a) for a in (self.build.dump, "--store", self, *args)],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                env=clean_env(**env))
+
     def verify(self, *args, **kwargs):
         return run(self.build.verify, "--store", self.path, *args, **kwargs)
 
@@ -146,6 +153,10 @@ class MountPath(type(pathlib.Path())):
 
     def log(self):
         return self.log_file.read_text(errors="replace")
+
+    def requests(self):
+        """How many requests of each kind the driver logged (it runs with -d)."""
+        return collections.Counter(re.findall(r"opcode: (\w+)", self.log()))
 
     def latest(self):
         """The one directory in latest/."""

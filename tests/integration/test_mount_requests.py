@@ -1,21 +1,8 @@
 """How many requests reach the driver: a flag lost on the way to the kernel shows here first."""
 
 import os
-import re
 
 import helpers
-
-
-def requests(mnt):
-    """How many requests of each kind the driver logged (it runs with -d)."""
-    kinds = re.findall(r"opcode: (\w+)", mnt.log())
-    return {k: kinds.count(k) for k in set(kinds)}
-
-
-def since(mnt, before):
-    """What came since `before`."""
-    now = requests(mnt)
-    return {k: n - before.get(k, 0) for k, n in now.items() if n > before.get(k, 0)}
 
 
 def test_what_was_read_is_not_asked_for_again(store, big_sqlite, mount):
@@ -23,16 +10,16 @@ def test_what_was_read_is_not_asked_for_again(store, big_sqlite, mount):
     with mount(store, "-d") as mnt:
         path = mnt.latest() / "big.db"
         size = os.stat(path).st_size
-        before = requests(mnt)
+        before = mnt.requests()
         assert path.read_bytes() == big_sqlite.read_bytes()
-        first = since(mnt, before)
+        first = mnt.requests() - before
         assert first["OPEN"] == 1
         # Large requests: 128 KiB and, where the kernel may read ahead further, a mebibyte. (At most:
         # the driver's threads can write into each other's lines.)
         assert 0 < first["READ"] <= size / (128 << 10) + 8, first
-        before = requests(mnt)
+        before = mnt.requests()
         assert path.read_bytes() == big_sqlite.read_bytes()
-        again = since(mnt, before)
+        again = mnt.requests() - before
         assert "READ" not in again, again
         assert sum(again.values()) < 8, again  # open and close, and the way there
 
@@ -43,7 +30,7 @@ def test_a_walk_asks_once(store, shop, mount):
         store.dump(f"sqlite:{shop}", env={"BAKFS_TEST_TIME": 1768487445 + 86400 * day})
     with mount(store, "-d") as mnt:
         names = helpers.run("find", mnt, "-ls").stdout.splitlines()
-        first = requests(mnt)
+        first = mnt.requests()
         assert len(names) > 400
         # Two for each directory, and what makes the rendered files' sizes known.
         directories = sum(" dr-x" in name for name in names)
@@ -51,9 +38,9 @@ def test_a_walk_asks_once(store, shop, mount):
         assert first.get("OPENDIR", 0) <= 1, first
         assert first.get("GETXATTR", 0) + first.get("LISTXATTR", 0) <= 2, first
         assert first.get("READDIR", 0) == 0, first
-        before = requests(mnt)
+        before = mnt.requests()
         assert helpers.run("find", mnt, "-ls").stdout.splitlines() == names
-        again = since(mnt, before)
+        again = mnt.requests() - before
         assert sum(again.values()) <= 60, again
         assert "READDIRPLUS" not in again or again["READDIRPLUS"] <= 20, again
 
@@ -64,11 +51,11 @@ def test_missing_names_are_remembered(store, shop, mount):
         inside = mnt.latest()
         for name in ("no", "main/no", "main/tables/no"):
             assert not (inside / name).exists()
-        before = requests(mnt)
+        before = mnt.requests()
         for _ in range(20):
             for name in ("no", "main/no", "main/tables/no"):
                 assert not (inside / name).exists()
-        assert sum(since(mnt, before).values()) <= 6, since(mnt, before)
+        assert sum((mnt.requests() - before).values()) <= 6, mnt.requests() - before
 
 
 def test_extended_attributes_are_asked_for_only_when_wanted(store, shop, mount):
@@ -82,4 +69,4 @@ def test_extended_attributes_are_asked_for_only_when_wanted(store, shop, mount):
                         os.getxattr(inside / name, "security.capability")
                     except OSError:
                         pass
-            assert requests(mnt).get("GETXATTR", 0) <= at_most
+            assert mnt.requests().get("GETXATTR", 0) <= at_most

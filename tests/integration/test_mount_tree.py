@@ -6,7 +6,6 @@ import errno
 import mmap
 import os
 import random
-import re
 import shutil
 import sqlite3
 import stat
@@ -198,47 +197,27 @@ def test_sqlite_opens_it_in_place(two, shop, mount):
         helpers.run("sqlite3", path, "DELETE FROM orders", exit=(1, 8))
 
 
-@pytest.fixture(scope="session")
-def wide_store(build, tmp_path_factory):
-    """One backup with 10,000 tables, so directories with that many entries."""
-    base = tmp_path_factory.mktemp("wide")
-    db = sqlite3.connect(base / "wide.db")
-    db.executescript("BEGIN;" + "".join(f"CREATE TABLE t{i:05} (a);" for i in range(10000)) +
-                     "COMMIT;")
-    db.close()
-    helpers.run(build.store, "init", "--store", base / "store")
-    store = helpers.Store(build, base / "store")
-    store.dump(f"sqlite:{base / 'wide.db'}")
-    return store
-
-
-def requests(mnt):
-    """How many requests of each kind the driver logged (it runs with -d)."""
-    kinds = re.findall(r"opcode: (\w+)", mnt.log())
-    return {k: kinds.count(k) for k in set(kinds)}
-
-
 def test_wide_directories_cost_few_requests(wide_store, mount):
     with mount(wide_store, "-d") as mnt:
         tables = mnt.latest() / "main" / "tables"
         assert len(os.listdir(tables)) == 10000
-        first = sum(requests(mnt).values())
-        assert first < 100, requests(mnt)
+        first = sum(mnt.requests().values())
+        assert first < 100, mnt.requests()
         # `ls -l` after `ls`: the attributes came with the names.
         long = helpers.run("ls", "-l", tables).stdout.splitlines()
         assert len(long) == 10001
-        again = requests(mnt)
+        again = mnt.requests()
         assert sum(again.values()) - first < 30, again
         assert again.get("LOOKUP", 0) < 20, again
         assert again.get("GETXATTR", 0) < 3, again
         # Once more: nothing but what the virtual directories on the way cost.
-        before = sum(requests(mnt).values())
+        before = sum(mnt.requests().values())
         helpers.run("ls", "-l", tables)
-        assert sum(requests(mnt).values()) - before < 30
+        assert sum(mnt.requests().values()) - before < 30
         # A name that is missing is asked for once.
         for _ in range(50):
             assert not (tables / "missing").exists()
-        assert requests(mnt).get("LOOKUP", 0) < 25
+        assert mnt.requests().get("LOOKUP", 0) < 25
 
 
 def test_listing_goes_on_at_every_offset(wide_store, two, mount):

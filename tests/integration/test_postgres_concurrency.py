@@ -3,7 +3,6 @@ pg_restore let the tests act at exact moments."""
 
 import os
 import signal
-import subprocess
 import time
 
 import pytest
@@ -208,12 +207,6 @@ def sessions(pg, db):
                        "AND backend_type = 'client backend' AND pid <> pg_backend_pid()")
 
 
-def start_dump(store, *args):
-    return subprocess.Popen([str(a) for a in (store.build.dump, "--store", store, *args)],
-                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                            env=helpers.clean_env())
-
-
 @pytest.fixture
 def slow(pg, db):
     """A table whose COPY takes a few seconds."""
@@ -223,7 +216,7 @@ def slow(pg, db):
 
 
 def test_connection_lost_in_the_middle_of_a_table(pg, slow, store):
-    proc = start_dump(store, pg.socket_dsn(slow))
+    proc = store.start_dump(pg.socket_dsn(slow))
     kill = ("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
             "WHERE datname = current_database() AND query LIKE '%COPY \"public\".\"big\"%' "
             "AND pid <> pg_backend_pid() AND state = 'active'")
@@ -237,7 +230,7 @@ def test_connection_lost_in_the_middle_of_a_table(pg, slow, store):
 
 def test_coordinator_lost(pg, slow, store):
     """Without the coordinator nothing proves that the snapshot still stood."""
-    proc = start_dump(store, pg.socket_dsn(slow))
+    proc = store.start_dump(pg.socket_dsn(slow))
     kill = ("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
             "WHERE datname = current_database() AND state = 'idle in transaction' AND EXISTS "
             "(SELECT FROM pg_stat_activity WHERE query LIKE '%COPY \"public\".\"big\"%' "
@@ -251,7 +244,7 @@ def test_coordinator_lost(pg, slow, store):
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(pg, slow, store, signum):
-    proc = start_dump(store, pg.socket_dsn(slow))
+    proc = store.start_dump(pg.socket_dsn(slow))
     copying = ("SELECT count(*) > 0 FROM pg_stat_activity WHERE state = 'active' AND "
                "query LIKE '%COPY \"public\".\"big\"%' AND pid <> pg_backend_pid()")
     helpers.wait_until(lambda: pg.psql(slow, copying) == "t", what="COPY")

@@ -106,10 +106,7 @@ def test_settings_that_would_change_the_plan(pg, db, store):
 def test_connection_lost_inside_of_a_range(pg, pg_db, store):
     pg.psql(pg_db, "CREATE TABLE big AS SELECT i, repeat(md5(i::text), 16) AS t "
                    "FROM generate_series(1, 300000) i")
-    proc = subprocess.Popen([str(store.build.dump), "--store", str(store), "--jobs", "3",
-                             pg.socket_dsn(pg_db)], stdout=subprocess.DEVNULL,
-                            stderr=subprocess.PIPE, text=True,
-                            env=helpers.clean_env(BAKFS_TEST_PIECE_SIZE=1 << 20))
+    proc = store.start_dump("--jobs", "3", pg.socket_dsn(pg_db), BAKFS_TEST_PIECE_SIZE=1 << 20)
     kill = ("SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity "
             "WHERE query LIKE '%WHERE ctid >=%' AND pid <> pg_backend_pid() "
             "AND state = 'active' LIMIT 1) x")
@@ -123,10 +120,7 @@ def test_connection_lost_inside_of_a_range(pg, pg_db, store):
 def test_interrupted_inside_of_a_range(pg, pg_db, store):
     pg.psql(pg_db, "CREATE TABLE big AS SELECT i, repeat(md5(i::text), 16) AS t "
                    "FROM generate_series(1, 300000) i")
-    proc = subprocess.Popen([str(store.build.dump), "--store", str(store), "--jobs", "3",
-                             pg.socket_dsn(pg_db)], stdout=subprocess.DEVNULL,
-                            stderr=subprocess.PIPE, text=True,
-                            env=helpers.clean_env(BAKFS_TEST_PIECE_SIZE=1 << 20))
+    proc = store.start_dump("--jobs", "3", pg.socket_dsn(pg_db), BAKFS_TEST_PIECE_SIZE=1 << 20)
     active = ("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%WHERE ctid >=%' "
               "AND pid <> pg_backend_pid() AND state = 'active'")
     helpers.wait_until(lambda: pg.psql(pg_db, active) != "0", what="COPY")

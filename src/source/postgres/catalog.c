@@ -74,22 +74,28 @@ static char *data_oids(const Archive *a)
     return r == 0 ? buf_take_cstr(&b) : NULL;
 }
 
-int catalog_check_tables(Conn *c, const Archive *a, Error *e)
+/* Run `sql`, in which $1 is the oids of those tables. */
+static int query_tables(Conn *c, const Archive *a, const char *sql, PGresult **ret_res, Error *e)
 {
     _cleanup_free_ char *oids = data_oids(a);
     if (!oids)
         return error_oom(e);
+    return conn_query(c, sql, 1, (const char *[]){oids}, ret_res, e);
+}
+
+int catalog_check_tables(Conn *c, const Archive *a, Error *e)
+{
     _cleanup_(result_clear) PGresult *res = NULL;
     /* pg_class is read as of the snapshot, pg_relation_filenode() and to_regclass() as of now.
      * Mapped and storage-less relations have 0. */
-    TRY(conn_query(c,
-                   "SELECT n.nspname, c.relname, t.oid IS DISTINCT FROM c.oid"
-                   " FROM unnest($1::pg_catalog.oid[]) o"
-                   " JOIN pg_class c ON c.oid = o JOIN pg_namespace n ON n.oid = c.relnamespace"
-                   " CROSS JOIN LATERAL to_regclass(format('%I.%I', n.nspname, c.relname)) t(oid)"
-                   " WHERE t.oid IS DISTINCT FROM c.oid OR (c.relfilenode <> 0"
-                   "  AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)) LIMIT 1",
-                   1, (const char *[]){oids}, &res, e));
+    TRY(query_tables(c, a,
+                     "SELECT n.nspname, c.relname, t.oid IS DISTINCT FROM c.oid"
+                     " FROM unnest($1::pg_catalog.oid[]) o"
+                     " JOIN pg_class c ON c.oid = o JOIN pg_namespace n ON n.oid = c.relnamespace"
+                     " CROSS JOIN LATERAL to_regclass(format('%I.%I', n.nspname, c.relname)) t(oid)"
+                     " WHERE t.oid IS DISTINCT FROM c.oid OR (c.relfilenode <> 0"
+                     "  AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)) LIMIT 1",
+                     &res, e));
     if (PQntuples(res) > 0)
         return error_set(e, ESTALE, "table %s.%s was %s while the dump began",
                          PQgetvalue(res, 0, 0), PQgetvalue(res, 0, 1),
@@ -99,19 +105,16 @@ int catalog_check_tables(Conn *c, const Archive *a, Error *e)
 
 int catalog_check_names(Conn *c, const Archive *a, Error *e)
 {
-    _cleanup_free_ char *oids = data_oids(a);
-    if (!oids)
-        return error_oom(e);
     _cleanup_(result_clear) PGresult *res = NULL;
     /* A session hears of others' changes when it locks a relation that its transaction has not
      * locked yet: pg_ts_template is one that nothing else here reads. */
-    TRY(conn_query(c,
-                   "SELECT n.nspname, c.relname FROM unnest($1::pg_catalog.oid[]) o"
-                   " JOIN pg_class c ON c.oid = o JOIN pg_namespace n ON n.oid = c.relnamespace"
-                   " WHERE to_regclass(format('%I.%I', n.nspname, c.relname))"
-                   "  IS DISTINCT FROM c.oid::regclass"
-                   " AND NOT EXISTS (SELECT FROM pg_ts_template WHERE false) LIMIT 1",
-                   1, (const char *[]){oids}, &res, e));
+    TRY(query_tables(c, a,
+                     "SELECT n.nspname, c.relname FROM unnest($1::pg_catalog.oid[]) o"
+                     " JOIN pg_class c ON c.oid = o JOIN pg_namespace n ON n.oid = c.relnamespace"
+                     " WHERE to_regclass(format('%I.%I', n.nspname, c.relname))"
+                     "  IS DISTINCT FROM c.oid::regclass"
+                     " AND NOT EXISTS (SELECT FROM pg_ts_template WHERE false) LIMIT 1",
+                     &res, e));
     if (PQntuples(res) > 0)
         return error_set(e, ESTALE, "table %s.%s was renamed while the dump ran",
                          PQgetvalue(res, 0, 0), PQgetvalue(res, 0, 1));
@@ -223,14 +226,13 @@ void table_facts_release(TableFactsList *l)
 int catalog_table_facts(Conn *c, const Archive *a, bool locked, bool by_key,
                         TableFactsList *ret_list, Error *e)
 {
-    _cleanup_free_ char *oids = data_oids(a), *sql = NULL;
+    _cleanup_free_ char *sql = NULL;
     /* Asking for the real size takes a lock, which might have to be waited for. */
     static const char real[] = "pg_relation_size(c.oid)", real_toast[] = "pg_relation_size(t.oid)",
                       known[] = "c.relpages::int8 * current_setting('block_size')::int8",
                       known_toast[] = "t.relpages::int8 * current_setting('block_size')::int8";
     const char *clause = by_key ? CONDITION " || " KEY_ORDER : CONDITION;
-    if (!oids ||
-        asprintf(&sql,
+    if (asprintf(&sql,
                  "SELECT c.oid, %s + coalesce(%s, 0), %s,"
                  " CASE WHEN c.relkind = 'r' AND a.amname = 'heap' AND %s = ''"
                  "  AND current_setting('server_version_num')::int >= 140000"
@@ -244,7 +246,7 @@ int catalog_table_facts(Conn *c, const Archive *a, bool locked, bool by_key,
                  locked ? real : known) < 0)
         return error_oom(e);
     _cleanup_(result_clear) PGresult *res = NULL;
-    TRY(conn_query(c, sql, 1, (const char *[]){oids}, &res, e));
+    TRY(query_tables(c, a, sql, &res, e));
     _cleanup_(table_facts_release) TableFactsList l = {0};
     size_t n = (size_t)PQntuples(res);
     l.items = calloc(n + 1, sizeof(*l.items));
