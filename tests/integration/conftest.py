@@ -3,6 +3,7 @@
 import os
 import pathlib
 import pwd
+import random
 import sqlite3
 
 import pytest
@@ -95,9 +96,10 @@ def shop(tmp_path):
 def big_sqlite(tmp_path_factory):
     """A SQLite database of about 24 MB whose bytes compress little. Read it, don't write it."""
     path = tmp_path_factory.mktemp("big") / "big.db"
+    rng = random.Random(1)
     db = sqlite3.connect(path)
     db.execute("CREATE TABLE blobs (id INTEGER PRIMARY KEY, data BLOB)")
-    db.executemany("INSERT INTO blobs VALUES (?, ?)", ((i, os.urandom(3000)) for i in range(8000)))
+    db.executemany("INSERT INTO blobs VALUES (?, ?)", ((i, rng.randbytes(3000)) for i in range(8000)))
     db.commit()
     db.close()
     return path

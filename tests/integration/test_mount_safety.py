@@ -106,12 +106,12 @@ def alive(mnt):
 
 
 def plain_objects(store):
-    """{id: (type, bytes)} of what is stored as it is or compressed."""
+    """{id: (type, bytes)} of the ropes and directories that stand alone."""
     objects = {}
     for pack in store.packs():
         for record in storewriter.split_pack(pack.read_bytes())[1]:
             got = storereader.Record(record[0], 0)
-            if got.encoding < 2:
+            if got.type in (TYPE_ROPE, TYPE_DIR) and got.encoding < 2:
                 objects[got.id] = (got.type, got.plain())
     return objects
 
@@ -134,11 +134,14 @@ class Crafted:
         return id
 
     def add_backup(self, root):
+        """Its id."""
         self.n += 1
+        id = f"backup-{self.n:016x}"
         storewriter.add_manifest(self.store, dict(
-            self.doc, ordinal=self.n, timestamp=T0 + self.n, backup_id=f"backup-{self.n:016x}",
+            self.doc, ordinal=self.n, timestamp=T0 + self.n, backup_id=id,
             archive_name=f"archive-{self.n}",
             root={"id": root.hex(), "entries": self.doc["root"]["entries"]}))
+        return id
 
     def write(self):
         pack = storewriter.join_pack(storewriter.KIND_NODES, self.records)
@@ -147,42 +150,43 @@ class Crafted:
 
 
 def test_crafted_rope_nodes(store, big_sqlite, mount):
-    """The same with the ropes that are objects of their own: changed at the top, and below it."""
+    """The same with the ropes that are objects of their own: a file's root, and nodes below one."""
     store.dump(f"sqlite:{big_sqlite}", env={"BAKFS_TEST_TIME": T0})
     (manifest,) = store.manifests()
     doc = json.loads(manifest.read_text())
     objects = plain_objects(store)
     root = objects[bytes.fromhex(doc["root"]["id"])][1]
     ropes = {id: plain for id, (type, plain) in objects.items() if type == TYPE_ROPE}
-    tops = [id for id in ropes if id in root]
-    assert tops
+    files = storereader.StoreReader(store.path).directory(bytes.fromhex(doc["root"]["id"]))
+    nodes = [(e.name.decode(), id) for e in files if e.kind == 1
+             for id in ropes if id in (e.node or e.rope_id)]
+    names = {name for name, _ in nodes}
+    assert names == {"big.db", "restore.sql"}
     rng = random.Random(6)
     crafted = Crafted(store, doc, objects)
+    changed = {}
     for _ in range(100):
-        top = rng.choice(tops)
-        new = mutate(rng, ropes[top])
-        below = [id for id in ropes if id in ropes[top]]
-        if below and rng.random() < 0.5:
-            id = rng.choice(below)
-            new = ropes[top].replace(id, crafted.add_object(mutate(rng, ropes[id]), TYPE_ROPE))
-        crafted.add_backup(crafted.add_object(
-            root.replace(top, crafted.add_object(new, TYPE_ROPE)), TYPE_DIR))
+        name, node = rng.choice(nodes)
+        new = crafted.add_object(mutate(rng, ropes[node]), TYPE_ROPE)
+        id = crafted.add_backup(crafted.add_object(root.replace(node, new), TYPE_DIR))
+        changed[id] = name
     crafted.write()
-    original = big_sqlite.read_bytes()
     with mount(store, "-o", "xattr") as mnt:
-        names = os.listdir(mnt / "by-id")
-        assert len(names) == 101
+        good = mnt / "by-id" / doc["backup_id"]
+        original = {name: hashlib.sha256((good / name).read_bytes()).digest() for name in names}
+        assert len(os.listdir(mnt / "by-id")) == 101
         failed = 0
-        for name in names:
-            path = mnt / "by-id" / name / "big.db"
+        for id, name in changed.items():
+            path = mnt / "by-id" / id / name
             try:
-                failed += path.read_bytes() != original
+                failed += hashlib.sha256(path.read_bytes()).digest() != original[name]
                 os.getxattr(path, "user.bakfs.chunks")
             except OSError:
                 failed += 1
-        assert failed > 20
+        assert failed > 80, failed
         alive(mnt)
-        assert (mnt / "by-id" / doc["backup_id"] / "big.db").read_bytes() == original
+        for name, digest in original.items():
+            assert hashlib.sha256((good / name).read_bytes()).digest() == digest
 
 
 def test_crafted_directories_and_ropes(store, shop, mount):
