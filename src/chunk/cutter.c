@@ -30,6 +30,11 @@ static void fill_gear(void)
  * marks keep all there are, chunks would get smaller from version to version. */
 #define MARKED_MIN (CUT_AVG / 2 * 3)
 
+/* A mark is good so many chunks before and after its turn (before: the one that came last may have
+ * been a row that moved), and everywhere once content alone has cut so many chunks. */
+#define MARKS_AROUND 64
+#define STRAYED      8
+
 static size_t first_look(const Cutter *c)
 {
     return c->marks ? MARKED_MIN : CUT_MIN;
@@ -52,12 +57,70 @@ void cutter_init(Cutter *c, CutRule rule)
 
 void cutter_follow(Cutter *c, const Marks *marks)
 {
-    c->marks = marks->count ? marks : NULL;
+    bool is_of_use = marks->n > 0 && (c->rule.kind == CUT_PAGES || marks_are_telling(marks));
+    c->marks = is_of_use ? marks : NULL;
+    c->next = 1;
+    c->is_aligned = c->is_placed = true; /* both begin at the file's beginning */
     restart(c);
 }
 
-/* The first row that a chunk of the previous version began with. */
-static size_t find_row_mark(Cutter *c, const uint8_t *data, size_t len)
+static bool follows_rows(const Cutter *c)
+{
+    return c->marks && c->rule.kind == CUT_ROWS;
+}
+
+/* Whether mark `i` may come now. A row that tells its chunk may have moved, or not be the only one
+ * that begins so. */
+static bool is_expected(const Cutter *c, size_t i)
+{
+    size_t distance = i > c->next ? i - c->next : c->next - i;
+    return i != MARKS_NONE && (distance < MARKS_AROUND || c->strayed >= STRAYED);
+}
+
+/* The next chunk begins where mark `i` did. */
+static void align(Cutter *c, size_t i)
+{
+    c->next = i + 1;
+    c->is_aligned = c->is_placed = true;
+    c->strayed = 0;
+}
+
+static void stray(Cutter *c)
+{
+    c->is_aligned = c->is_placed = false;
+    c->strayed++;
+}
+
+/* After a cut by content alone: see whether the previous version was cut here too. */
+static void find_place(Cutter *c, const uint8_t *data, size_t len)
+{
+    size_t i = marks_find(c->marks, mark_head(data, len));
+    c->is_placed = true;
+    if (is_expected(c, i))
+        align(c, i);
+}
+
+/* The chunk's length in the previous version, if what came next then comes next now; 0 if it does
+ * not. False when more bytes are needed to tell. */
+static bool find_old_length(const Cutter *c, const uint8_t *data, size_t len, bool is_all,
+                            size_t *ret_length)
+{
+    *ret_length = 0;
+    if (!c->is_aligned || c->next >= c->marks->n)
+        return true;
+    const Mark *next = &c->marks->list[c->next];
+    uint64_t length = next->offset - next[-1].offset;
+    if (length < CUT_MIN || length > CUT_MAX - MARK_HEAD) /* the latter content finds again */
+        return true;
+    if (len < length + MARK_HEAD && !is_all)
+        return false;
+    if (len > length && mark_head(data + length, len - (size_t)length) == next->head)
+        *ret_length = (size_t)length;
+    return true;
+}
+
+/* The first row that a chunk of the previous version, mark `ret_mark`, began with. */
+static size_t find_row_mark(Cutter *c, const uint8_t *data, size_t len, size_t *ret_mark)
 {
     while (c->marked + MARK_HEAD <= len) {
         const uint8_t *nl = memchr(data + c->marked - 1, '\n', len - MARK_HEAD - c->marked + 1);
@@ -67,28 +130,33 @@ static size_t find_row_mark(Cutter *c, const uint8_t *data, size_t len)
         }
         size_t row = (size_t)(nl - data) + 1;
         c->marked = row + 1;
-        if (marks_has(c->marks, mark_head(data + row, MARK_HEAD)))
+        size_t i = marks_find(c->marks, mark_head(data + row, MARK_HEAD));
+        if (is_expected(c, i)) {
+            *ret_mark = i;
             return row;
+        }
     }
     return 0;
 }
 
-static size_t find_page_mark(Cutter *c, size_t len)
+static size_t find_page_mark(const Cutter *c, size_t len)
 {
-    size_t page = c->rule.page_size;
-    size_t at = (c->marked + page - 1) / page * page;
-    for (; at <= len; at += page)
-        if (marks_has(c->marks, c->offset + at))
-            return at;
-    c->marked = at;
+    const Marks *m = c->marks;
+    for (size_t i = marks_from(m, c->offset + CUT_MIN); i < m->n; i++) {
+        uint64_t at = m->list[i].offset - c->offset;
+        if (at > len)
+            break;
+        if (at % c->rule.page_size == 0)
+            return (size_t)at;
+    }
     return 0;
 }
 
-static size_t find_mark(Cutter *c, const uint8_t *data, size_t len)
+static size_t find_mark(Cutter *c, const uint8_t *data, size_t len, size_t *ret_mark)
 {
     if (!c->marks)
         return 0;
-    return c->rule.kind == CUT_PAGES ? find_page_mark(c, len) : find_row_mark(c, data, len);
+    return follows_rows(c) ? find_row_mark(c, data, len, ret_mark) : find_page_mark(c, len);
 }
 
 /* Roll over new bytes until the hash wants a cut; sets candidate to the length up to there. */
@@ -118,17 +186,16 @@ static size_t apply_rule(Cutter *c, const uint8_t *data, size_t len)
         at = (at + page - 1) / page * page;
         return at <= len ? at : 0;
     }
-    if (c->rule.kind == CUT_ROWS && data[at - 1] != '\n') {
-        size_t reach = at + ROW_REACH < CUT_MAX ? at + ROW_REACH : CUT_MAX;
-        size_t end = reach < len ? reach : len;
-        size_t from = c->scanned > at ? c->scanned : at;
-        const uint8_t *nl = from < end ? memchr(data + from, '\n', end - from) : NULL;
-        if (nl)
-            return (size_t)(nl - data) + 1;
-        c->scanned = end;
-        return end == reach ? at : 0;
-    }
-    return at;
+    if (data[at - 1] == '\n')
+        return at;
+    size_t reach = at + ROW_REACH < CUT_MAX ? at + ROW_REACH : CUT_MAX;
+    size_t end = reach < len ? reach : len;
+    size_t from = c->scanned > at ? c->scanned : at;
+    const uint8_t *nl = from < end ? memchr(data + from, '\n', end - from) : NULL;
+    if (nl)
+        return (size_t)(nl - data) + 1;
+    c->scanned = end;
+    return end == reach ? at : 0;
 }
 
 /* No place was found up to CUT_MAX: the last row end near it, or right there. */
@@ -142,9 +209,9 @@ static size_t forced_cut(const Cutter *c, const uint8_t *data)
     return CUT_MAX;
 }
 
-size_t cutter_next(Cutter *c, const uint8_t *data, size_t len, int at_end)
+/* Where content wants the cut, or a mark before that. 0 when more bytes are needed to tell. */
+static size_t find_cut(Cutter *c, const uint8_t *data, size_t limit, bool is_all, size_t *ret_mark)
 {
-    size_t limit = len < CUT_MAX ? len : CUT_MAX;
     if (!c->candidate && limit > c->scanned)
         find_candidate(c, data, limit);
     /* A mark counts before the place that content wants, whatever lies behind that: cuts must not
@@ -152,19 +219,37 @@ size_t cutter_next(Cutter *c, const uint8_t *data, size_t len, int at_end)
     size_t search = limit;
     if (c->marks && c->candidate && c->candidate + MARK_HEAD < limit)
         search = c->candidate + MARK_HEAD;
-    else if (c->marks && c->candidate && limit < CUT_MAX && !at_end)
+    else if (c->marks && c->candidate && !is_all)
         return 0;
-    size_t cut = find_mark(c, data, search);
+    size_t cut = find_mark(c, data, search, ret_mark);
     if (cut)
-        ;
-    else if (c->candidate)
-        cut = apply_rule(c, data, limit);
-    else if (limit == CUT_MAX)
-        cut = forced_cut(c, data);
+        return cut;
+    if (c->candidate)
+        return apply_rule(c, data, limit);
+    return limit == CUT_MAX ? forced_cut(c, data) : 0;
+}
+
+size_t cutter_next(Cutter *c, const uint8_t *data, size_t len, int at_end)
+{
+    size_t limit = len < CUT_MAX ? len : CUT_MAX, cut = 0, mark = MARKS_NONE;
+    bool is_all = at_end || limit == CUT_MAX; /* no more will come */
+    if (follows_rows(c)) {
+        if (limit < MARK_HEAD && !is_all)
+            return 0;
+        if (!c->is_placed)
+            find_place(c, data, limit);
+        if (!find_old_length(c, data, limit, is_all, &cut))
+            return 0;
+    }
+    if (cut)
+        mark = c->next;
+    else
+        cut = find_cut(c, data, limit, is_all, &mark);
     if (!cut && at_end)
         cut = limit;
     if (cut) {
         c->offset += cut;
+        mark != MARKS_NONE ? align(c, mark) : stray(c);
         restart(c);
     }
     return cut;

@@ -12,7 +12,6 @@
 #define CUT_MAX (512u << 10) /* bytes: a cut at the latest */
 
 typedef enum CutKind {
-    CUT_BYTES, /* anywhere */
     CUT_ROWS,  /* after a newline, when one is near */
     CUT_PAGES, /* at multiples of the page size */
 } CutKind;
@@ -24,8 +23,12 @@ typedef struct CutRule {
 
 typedef struct Cutter {
     CutRule rule;
-    const Marks *marks; /* borrowed; NULL or empty: cut by content alone */
+    const Marks *marks; /* borrowed; NULL: cut by content alone */
     uint64_t offset;    /* of the current chunk in the file */
+    size_t next;        /* the mark expected to begin the next chunk */
+    bool is_aligned;    /* the current chunk begins where the mark before that did */
+    bool is_placed;     /* whether it does was looked at */
+    unsigned strayed;   /* chunks in a row that content alone has ended */
     size_t marked;      /* bytes of the current chunk already searched for marks */
     uint64_t hash;      /* rolling gear hash */
     size_t scanned;     /* bytes of the current chunk already looked at */
@@ -34,8 +37,8 @@ typedef struct Cutter {
 
 void cutter_init(Cutter *c, CutRule rule);
 
-/* Cut where the previous version was cut: for CUT_ROWS `marks` are the heads of its chunks, for
- * CUT_PAGES their offsets. Before the first byte. `marks` must outlive the cutter's use. */
+/* Cut where the previous version was cut. Before the first byte. `marks` must outlive the cutter's
+ * use. A file that did not change is cut just as it was. */
 void cutter_follow(Cutter *c, const Marks *marks);
 
 /* Look at `len` bytes that start a chunk (call again with the same start and more bytes until it

@@ -120,12 +120,12 @@ static bool ensure_built(Bases *b)
     return any;
 }
 
-const Marks *bases_marks(Bases *b, CutKind kind)
+const Marks *bases_marks(Bases *b)
 {
     if (!ensure_built(b))
         return &b->marks;
     for (size_t i = 0; i < b->n; i++)
-        if (marks_add(&b->marks, kind == CUT_PAGES ? b->list[i].offset : b->list[i].head) < 0) {
+        if (marks_add(&b->marks, b->list[i].head, b->list[i].offset) < 0) {
             marks_release(&b->marks); /* an empty set is always right */
             break;
         }

@@ -17,7 +17,7 @@ int bases_add(Bases *b, const ObjectId *id, uint64_t offset);
 
 /* After the last bases_add: where the previous version was cut, for a cutter. Empty when that is
  * not known. Valid as long as `b`. Looks the chunks up in the packs' indexes. */
-const Marks *bases_marks(Bases *b, CutKind kind);
+const Marks *bases_marks(Bases *b);
 
 /* How a new chunk is to be stored. */
 typedef struct BaseChoice {

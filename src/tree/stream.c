@@ -190,7 +190,7 @@ int stream_follow(Stream *s, ObjectSource *source, const void *node, size_t len,
     int r = rope_walk(source, node, len, add_base, &f, NULL);
     bases_free(s->bases);
     s->bases = f.bases;
-    cutter_follow(&s->cutter, bases_marks(s->bases, s->rule.kind));
+    cutter_follow(&s->cutter, bases_marks(s->bases));
     return r == -ENOMEM ? error_oom(e) : 0;
 }
 

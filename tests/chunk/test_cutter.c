@@ -44,7 +44,6 @@ static void cut_all(CutRule rule, const uint8_t *data, size_t len, size_t piece,
     assert_int_equal(cutter_next(&c, data + len, 0, 1), 0);
 }
 
-static const CutRule bytes_rule = {.kind = CUT_BYTES};
 static const CutRule rows_rule = {.kind = CUT_ROWS};
 static const CutRule pages_rule = {.kind = CUT_PAGES, .page_size = 4096};
 
@@ -54,7 +53,7 @@ static void test_sizes_are_near_the_average(void **state)
     uint8_t *data = malloc(len);
     test_fill_random(data, len, 11);
     Cuts cuts;
-    cut_all(bytes_rule, data, len, MIB, &cuts);
+    cut_all(rows_rule, data, len, MIB, &cuts);
     size_t average = len / cuts.n;
     assert_in_range(average, CUT_AVG / 2, CUT_AVG * 2);
     free(data);
@@ -65,8 +64,8 @@ static void test_pieces_do_not_matter(void **state)
     size_t len = 4 * MIB;
     uint8_t *data = malloc(len);
     len = test_fill_rows(data, len, 1, 5);
-    const CutRule rules[] = {bytes_rule, rows_rule, pages_rule};
-    for (size_t r = 0; r < 3; r++) {
+    const CutRule rules[] = {rows_rule, pages_rule};
+    for (size_t r = 0; r < 2; r++) {
         Cuts whole, pieces;
         cut_all(rules[r], data, len, len, &whole);
         static const size_t sizes[] = {997, 8192, 65536, 100001};
@@ -93,19 +92,16 @@ static void test_cuts_follow_content_after_a_shift(void **state)
     uint8_t *data = malloc(len + 1000);
     test_fill_random(data, 1000, 1);
     len = test_fill_rows(data + 1000, len, 1, 5);
-    const CutRule rules[] = {bytes_rule, rows_rule};
-    for (size_t r = 0; r < 2; r++) {
-        Cuts plain, shifted;
-        cut_all(rules[r], data + 1000, len, MIB, &plain);
-        static const size_t shifts[] = {1, 63, 1000};
-        for (size_t i = 0; i < 3; i++) {
-            size_t shift = shifts[i], same = 0;
-            cut_all(rules[r], data + 1000 - shift, len + shift, MIB, &shifted);
-            for (size_t k = 0; k < plain.n; k++)
-                same += has_cut(&shifted, plain.at[k] + shift);
-            assert_true(same * 10 >= plain.n * 8); /* all but the first few */
-            assert_true(has_cut(&shifted, plain.at[plain.n - 2] + shift));
-        }
+    Cuts plain, shifted;
+    cut_all(rows_rule, data + 1000, len, MIB, &plain);
+    static const size_t shifts[] = {1, 63, 1000};
+    for (size_t i = 0; i < 3; i++) {
+        size_t shift = shifts[i], same = 0;
+        cut_all(rows_rule, data + 1000 - shift, len + shift, MIB, &shifted);
+        for (size_t k = 0; k < plain.n; k++)
+            same += has_cut(&shifted, plain.at[k] + shift);
+        assert_true(same * 10 >= plain.n * 8); /* all but the first few */
+        assert_true(has_cut(&shifted, plain.at[plain.n - 2] + shift));
     }
     free(data);
 }
@@ -170,9 +166,9 @@ static void test_monotonous_content(void **state)
 {
     size_t len = 4 * MIB;
     uint8_t *data = malloc(len);
-    const CutRule rules[] = {bytes_rule, rows_rule, pages_rule};
+    const CutRule rules[] = {rows_rule, pages_rule};
     static const int fills[] = {0, '\n', 'a', 0xff};
-    for (size_t r = 0; r < 3; r++)
+    for (size_t r = 0; r < 2; r++)
         for (size_t f = 0; f < 4; f++) {
             memset(data, fills[f], len);
             Cuts cuts;
@@ -186,9 +182,9 @@ static void test_short_input(void **state)
 {
     uint8_t *data = malloc(CUT_MIN + 1);
     test_fill_random(data, CUT_MIN + 1, 5);
-    const CutRule rules[] = {bytes_rule, rows_rule, pages_rule};
+    const CutRule rules[] = {rows_rule, pages_rule};
     static const size_t sizes[] = {1, 2, 63, 64, 65, CUT_MIN - 65, CUT_MIN - 1, CUT_MIN};
-    for (size_t r = 0; r < 3; r++)
+    for (size_t r = 0; r < 2; r++)
         for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
             Cuts cuts;
             cut_all(rules[r], data, sizes[i], sizes[i], &cuts);

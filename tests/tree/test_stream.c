@@ -27,7 +27,7 @@ static void test_sizes_and_pieces(void **state)
     uint8_t *data = malloc(3 << 20);
     test_fill_random(data, 3 << 20, 1);
     Stream *s = NULL;
-    assert_ok(stream_new(f->writer, (CutRule){.kind = CUT_BYTES}, &s, &error));
+    assert_ok(stream_new(f->writer, (CutRule){.kind = CUT_ROWS}, &s, &error));
     for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
         Rope first = ROPE_INIT;
         for (size_t k = 0; k < sizeof(pieces) / sizeof(*pieces); k++) {
@@ -72,7 +72,7 @@ static void test_small_files_are_literals(void **state)
     Stream *s = NULL;
     WriterStats stats;
     Rope rope = ROPE_INIT;
-    assert_ok(stream_new(f->writer, (CutRule){.kind = CUT_BYTES}, &s, &error));
+    assert_ok(stream_new(f->writer, (CutRule){.kind = CUT_ROWS}, &s, &error));
     send(f, s, data, 512, 100, &rope);
     writer_stats(f->writer, &stats);
     assert_int_equal(stats.objects, 0);
@@ -127,7 +127,7 @@ static void test_streams_side_by_side(void **state)
         data[i] = malloc(LEN);
         test_fill_random(data[i], LEN, i + 50);
         s[i] = NULL;
-        assert_ok(stream_new(f->writer, (CutRule){.kind = CUT_BYTES}, &s[i], &error));
+        assert_ok(stream_new(f->writer, (CutRule){.kind = CUT_ROWS}, &s[i], &error));
     }
     for (size_t at = 0; at < LEN; at += PIECE)
         for (size_t i = 0; i < STREAMS; i++)
@@ -151,7 +151,7 @@ static void test_giving_up_half_way(void **state)
     uint8_t *data = malloc(5 << 20);
     test_fill_random(data, 5 << 20, 1);
     Stream *s = NULL;
-    assert_ok(stream_new(f->writer, (CutRule){.kind = CUT_BYTES}, &s, &error));
+    assert_ok(stream_new(f->writer, (CutRule){.kind = CUT_ROWS}, &s, &error));
     assert_ok(stream_write(s, data, 5 << 20, &error));
     stream_free(s);
     free(data);
