@@ -88,8 +88,9 @@ static const Option option_table[] = {
 static const OptionProgram program = {
     .name = PROGRAM,
     .synopsis = "[OPTION]... [SOURCE]...",
-    .summary = "Back up databases into a store, as one backup. SOURCE is postgres://..., a libpq "
-               "keyword string (\"host=... dbname=...\") or sqlite:PATH. Without one: "
+    .summary = "Back up databases and files into a store, as one backup. SOURCE is postgres://..., "
+               "a libpq "
+               "keyword string (\"host=... dbname=...\"), sqlite:PATH or file:PATH. Without one: "
                "$SUPABASE_DB_URL, then $DATABASE_URL, then libpq's own variables ($PGHOST, "
                "$PGDATABASE ...). With BACKUP_ENABLED=false in the environment nothing is done.",
     .options = option_table,
@@ -226,7 +227,7 @@ static int take_sources(char **argv, int n, const char ***ret_sources)
     const char **sources = calloc((size_t)n + 1, sizeof(*sources));
     for (int i = 0; sources && i < n; i++) {
         sources[i] = strdup(argv[i]);
-        if (strncmp(argv[i], "sqlite:", 7) != 0)
+        if (strncmp(argv[i], "sqlite:", 7) != 0 && strncmp(argv[i], "file:", 5) != 0)
             memset(argv[i], '*', strlen(argv[i]));
         if (!sources[i])
             return -ENOMEM;

@@ -16,7 +16,9 @@ typedef struct Run {
     char *collection;
     Store *store;
     StoreWriter *writer;
-    Source **sources;
+    Source *files; /* all file: arguments, or NULL */
+    SourceResult files_result;
+    Source **sources; /* databases */
     SourceResult *results;
     char **paths; /* each source's directory in the backup; "" for the root */
     size_t n;
@@ -39,6 +41,9 @@ static void run_release(Run *x)
         source_result_release(&x->results[i]);
         free(x->paths[i]);
     }
+    if (x->files)
+        source_free(x->files);
+    source_result_release(&x->files_result);
     free(x->sources);
     free(x->results);
     free(x->paths);
@@ -46,6 +51,39 @@ static void run_release(Run *x)
     store_close(x->store);
     free(x->collection);
     backup_names_release(&x->names);
+}
+
+/* What no walk through files goes into: the store, and databases that are read in their own way. */
+static int leave_out(Run *x, Error *e)
+{
+    static const char *const beside[] = {"", "-wal", "-shm", "-journal"};
+    if (files_source_leave_out(x->files, x->o->store, "is the store itself: left out") < 0)
+        return error_oom(e);
+    for (size_t i = 0; i < x->n; i++)
+        for (size_t k = 0; x->sources[i]->file && k < sizeof(beside) / sizeof(beside[0]); k++) {
+            _cleanup_free_ char *path = NULL;
+            if (asprintf(&path, "%s%s", x->sources[i]->file, beside[k]) < 0)
+                return error_oom(e);
+            if (files_source_leave_out(x->files, path,
+                                       "belongs to a database in this backup: left out") < 0)
+                return error_oom(e);
+        }
+    return 0;
+}
+
+static int make_files(Run *x, const char *const *specs, size_t n, Error *e)
+{
+    _cleanup_free_ const char **paths = calloc(n, sizeof(*paths));
+    size_t n_paths = 0;
+    if (!paths)
+        return error_oom(e);
+    for (size_t i = 0; i < n; i++)
+        if (source_file_path(specs[i]))
+            paths[n_paths++] = source_file_path(specs[i]);
+    if (n_paths == 0)
+        return 0;
+    int r = files_source_new(paths, n_paths, &x->o->source, &x->files, e);
+    return r < 0 ? r : leave_out(x, e);
 }
 
 static int make_sources(Run *x, Error *e)
@@ -64,13 +102,16 @@ static int make_sources(Run *x, Error *e)
     x->paths = calloc(n, sizeof(*x->paths));
     if (!x->sources || !x->results || !x->paths)
         return error_oom(e);
-    for (; x->n < n; x->n++) {
-        int r = specs[x->n] ? source_new(specs[x->n], &x->o->source, &x->sources[x->n], e)
-                            : postgres_source_new("", &x->o->source, &x->sources[x->n], e);
+    for (size_t i = 0; i < n; i++) {
+        if (source_file_path(specs[i]))
+            continue;
+        int r = specs[i] ? source_new(specs[i], &x->o->source, &x->sources[x->n], e)
+                         : postgres_source_new("", &x->o->source, &x->sources[x->n], e);
         if (r < 0)
             return r;
+        x->n++;
     }
-    return 0;
+    return make_files(x, specs, n, e);
 }
 
 /* Say where a source that nobody named came from. */
@@ -96,7 +137,8 @@ static bool is_path_taken(const Run *x, size_t n, const char *path)
 /* Directory names in the backup's root: the database's, with --2 and so on when it repeats. */
 static int name_paths(Run *x, Error *e)
 {
-    static const char *const reserved[] = {"backup.json", "summary.txt", "SHA256SUMS", NULL};
+    static const char *const reserved[] = {"backup.json", "summary.txt", "SHA256SUMS", SOURCE_FILES,
+                                           NULL};
     if (x->n == 1) {
         x->paths[0] = strdup("");
         return x->paths[0] ? 0 : error_oom(e);
@@ -148,6 +190,15 @@ static int read_sources(Run *x, Error *e)
     ObjectId previous;
     SourceRun run = {
         .writer = x->writer, .timestamp = x->timestamp, .secret = store_config(x->store)->secret};
+    if (x->files) {
+        run.previous = find_previous(x, SOURCE_FILES, &previous) ? &previous : NULL;
+        int r = x->files->ops->read(x->files, &run, &x->files_result, e);
+        if (r == -EINTR)
+            error_exit_code(e, BK_EXIT_INTERRUPTED);
+        if (r < 0)
+            return r;
+        run.files = x->n == 1 ? &x->files_result.root : NULL; /* else build_root's to add */
+    }
     for (size_t i = 0; i < x->n; i++) {
         int r = check_cancel(x, e);
         run.previous = find_previous(x, x->paths[i], &previous) ? &previous : NULL;
@@ -171,6 +222,8 @@ static int build_root(Run *x, Error *e)
     int r = dir_builder_new(x->writer, &b) < 0 ? error_oom(e) : 0;
     for (size_t i = 0; r == 0 && i < x->n; i++)
         r = dir_builder_dir(b, x->paths[i], &x->results[i].root, e);
+    if (r == 0 && x->files)
+        r = dir_builder_dir(b, SOURCE_FILES, &x->files_result.root, e);
     if (r == 0)
         r = dir_builder_finish(b, &x->root, e);
     dir_builder_free(b);
@@ -182,11 +235,21 @@ static int set_count(json_t *doc, const char *key, uint64_t value)
     return json_object_set_new(doc, key, json_integer((json_int_t)value));
 }
 
-static int add_databases(Run *x, json_t *doc)
+/* What all sources have; the sums so far are in `sum`. */
+static int add_up(const SourceResult *s, SourceResult *sum, json_t *left_out)
+{
+    sum->size_bytes += s->size_bytes;
+    sum->record_count += s->record_count;
+    sum->file_count += s->file_count;
+    sum->table_count += s->table_count;
+    sum->partial |= s->partial;
+    return s->left_out ? json_array_extend(left_out, s->left_out) : 0;
+}
+
+static int add_contents(Run *x, json_t *doc)
 {
     json_t *databases = json_array(), *left_out = json_array();
-    uint64_t size = 0, records = 0, files = 0, tables = 0;
-    bool partial = false;
+    SourceResult sum = {0};
     for (size_t i = 0; i < x->n; i++) {
         SourceResult *s = &x->results[i];
         int r = json_object_set_new(s->database, "path", json_string(x->paths[i]));
@@ -194,26 +257,24 @@ static int add_databases(Run *x, json_t *doc)
         r |= set_count(s->database, "record_count", s->record_count);
         r |= set_count(s->database, "table_count", s->table_count);
         r |= json_array_append(databases, s->database);
-        if (s->left_out)
-            r |= json_array_extend(left_out, s->left_out);
+        r |= add_up(s, &sum, left_out);
         if (r < 0) {
             json_decref(databases);
             json_decref(left_out);
             return -ENOMEM;
         }
-        size += s->size_bytes;
-        records += s->record_count;
-        files += s->file_count;
-        tables += s->table_count;
-        partial |= s->partial;
     }
-    int r = json_object_set_new(doc, "databases", databases);
+    int r = add_up(&x->files_result, &sum, left_out);
+    r |= json_object_set_new(doc, "databases", databases);
+    r |= json_object_set_new(doc, "includes_files", json_boolean(x->files));
+    if (x->files)
+        r |= json_object_set(doc, "files", x->files_result.files);
     r |= json_object_set_new(doc, "left_out", left_out);
-    r |= set_count(doc, "size_bytes", size);
-    r |= set_count(doc, "record_count", records);
-    r |= set_count(doc, "file_count", files);
-    r |= set_count(doc, "table_count", tables);
-    r |= json_object_set_new(doc, "partial", json_boolean(partial));
+    r |= set_count(doc, "size_bytes", sum.size_bytes);
+    r |= set_count(doc, "record_count", sum.record_count);
+    r |= set_count(doc, "file_count", sum.file_count);
+    r |= set_count(doc, "table_count", sum.table_count);
+    r |= json_object_set_new(doc, "partial", json_boolean(sum.partial));
     return r;
 }
 
@@ -224,17 +285,17 @@ static json_t *make_manifest(Run *x)
     _cleanup_free_ char *archive = backup_names_archive(&x->names, x->timestamp);
     id_to_hex(&x->root.id, hex);
     int64_t milliseconds = (int64_t)((clock_monotonic() - x->started) * 1000);
-    json_t *doc = json_pack(
-        "{s:{s:s%, s:s}, s:I, s:I, s:f, s:s, s:s, s:s, s:s, s:s*, s:O*, s:b, s:{s:s, s:I},"
-        " s:{s:s, s:s}}",
-        "collection", "namespace", x->collection, (size_t)(slash - x->collection), "name",
-        slash + 1, "timestamp", (json_int_t)x->timestamp, "finished", (json_int_t)clock_now(),
-        "duration", (double)milliseconds / 1000, "archive_name", archive ? archive : "",
-        "source_repo", x->names.repo, "trigger_event", x->names.event, "commit_sha",
-        x->names.full_sha, "environment", x->o->environment, "tags", x->o->tags, "includes_files",
-        0, "root", "id", hex, "entries", (json_int_t)x->root.entries, "program", "name",
-        "bakfs-dump", "version", BAKFS_VERSION);
-    if (!doc || !archive || add_databases(x, doc) != 0) {
+    json_t *doc =
+        json_pack("{s:{s:s%, s:s}, s:I, s:I, s:f, s:s, s:s, s:s, s:s, s:s*, s:O*, s:{s:s, s:I},"
+                  " s:{s:s, s:s}}",
+                  "collection", "namespace", x->collection, (size_t)(slash - x->collection), "name",
+                  slash + 1, "timestamp", (json_int_t)x->timestamp, "finished",
+                  (json_int_t)clock_now(), "duration", (double)milliseconds / 1000, "archive_name",
+                  archive ? archive : "", "source_repo", x->names.repo, "trigger_event",
+                  x->names.event, "commit_sha", x->names.full_sha, "environment", x->o->environment,
+                  "tags", x->o->tags, "root", "id", hex, "entries", (json_int_t)x->root.entries,
+                  "program", "name", "bakfs-dump", "version", BAKFS_VERSION);
+    if (!doc || !archive || add_contents(x, doc) != 0) {
         json_decref(doc);
         return NULL;
     }
@@ -252,10 +313,12 @@ static int prepare(Run *x, Error *e)
         r = name_fallback(x, make_sources(x, e), e);
     for (size_t i = 0; r == 0 && i < x->n; i++)
         r = name_fallback(x, x->sources[i]->ops->open(x->sources[i], e), e);
+    if (r == 0 && x->files)
+        r = x->files->ops->open(x->files, e);
     if (r < 0)
         return r;
-    x->collection =
-        o->collection ? strdup(o->collection) : backup_default_collection(x->sources[0]->name);
+    const Source *first = x->n ? x->sources[0] : x->files;
+    x->collection = o->collection ? strdup(o->collection) : backup_default_collection(first->name);
     if (!x->collection)
         return error_oom(e);
     if (!collection_is_valid(x->collection)) {
@@ -292,6 +355,7 @@ int backup_run(const BackupOptions *o, BackupResult *ret_result, Error *e)
     if (!doc)
         return error_oom(e);
     BackupResult result = {.manifest = doc};
+    result.incomplete = x.files_result.incomplete;
     for (size_t i = 0; i < x.n; i++)
         result.incomplete |= x.results[i].incomplete;
     r = writer_commit(x.writer, doc, &result.info, e);

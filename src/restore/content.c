@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "source/postgres/try.h"
+#include "source/source.h"
 #include "util/cleanup.h"
 #include "util/name.h"
 
@@ -191,7 +192,9 @@ static int add_schema(void *ctx, uint64_t position, const DirEntry *entry)
 {
     Listing *l = ctx;
     (void)position;
-    if (entry->kind != ENTRY_DIR)
+    bool is_files = entry->name_len == strlen(SOURCE_FILES) &&
+                    memcmp(entry->name, SOURCE_FILES, entry->name_len) == 0;
+    if (entry->kind != ENTRY_DIR || is_files) /* a schema of that name has its first byte encoded */
         return 0;
     DirEntry tables = {0};
     DirRef schema = {.id = entry->dir.id, .index = entry->index};

@@ -3,6 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "util/cleanup.h"
+#include "util/name.h"
+
 /* "host=…", "dbname = …": a word and an equals sign. */
 static bool is_keyword_string(const char *spec)
 {
@@ -19,6 +22,23 @@ bool source_scope_is_narrow(const SourceScope *s)
 {
     return s->schemas.n || s->exclude_schemas.n || s->tables.n || s->exclude_tables.n ||
            s->exclude_data.n;
+}
+
+const char *source_file_path(const char *spec)
+{
+    return spec && starts_with(spec, "file:") && spec[strlen("file:")] ? spec + strlen("file:")
+                                                                       : NULL;
+}
+
+json_t *source_json_name(const char *name)
+{
+    json_t *j = json_string(name);
+    if (j)
+        return j;
+    _cleanup_(buf_release) Buf b = BUF_INIT;
+    return name_encode(name, strlen(name), NULL, &b, NULL) < 0
+               ? NULL
+               : json_stringn((const char *)b.data, b.len);
 }
 
 static int refuse_scope(Error *e)
@@ -39,9 +59,9 @@ int source_new(const char *spec, const SourceOptions *options, Source **ret_sour
         return refuse_scope(e);
     if (starts_with(spec, "sqlite:") && spec[strlen("sqlite:")])
         return sqlite_source_new(spec + strlen("sqlite:"), options, ret_source, e);
-    if (strcmp(spec, "sqlite:") == 0) {
-        error_set(e, EINVAL, "sqlite: is not followed by a path");
-        error_hint(e, "name the database's file, as in sqlite:/srv/app/orders.db");
+    if (strcmp(spec, "sqlite:") == 0 || strcmp(spec, "file:") == 0) {
+        error_set(e, EINVAL, "%s is not followed by a path", spec);
+        error_hint(e, "name the file, as in sqlite:/srv/app/orders.db or file:/srv/app/uploads");
         error_exit_code(e, BK_EXIT_USAGE);
         return -EINVAL;
     }
@@ -51,7 +71,8 @@ int source_new(const char *spec, const SourceOptions *options, Source **ret_sour
         error_set(e, EINVAL, "a source of the kind \"%.*s:\" is not known", (int)scheme, spec);
     else
         error_set(e, EINVAL, "the source is neither a URL nor a keyword string");
-    error_hint(e, "name postgresql://USER@HOST/DATABASE, \"host=... dbname=...\" or sqlite:PATH");
+    error_hint(e, "name postgresql://USER@HOST/DATABASE, \"host=... dbname=...\", "
+                  "sqlite:PATH or file:PATH");
     error_exit_code(e, BK_EXIT_USAGE);
     return -EINVAL;
 }
@@ -67,6 +88,7 @@ void source_result_release(SourceResult *r)
     if (!r)
         return;
     json_decref(r->database);
+    json_decref(r->files);
     json_decref(r->left_out);
     *r = (SourceResult){0};
 }

@@ -1,5 +1,5 @@
 /* Source: where data comes from. A source turns one SOURCE argument into one directory of the
- * backup. postgres/ and sqlite/ implement it. */
+ * backup. postgres/ and sqlite/ implement it, and files/ for all file: arguments together. */
 #pragma once
 
 #include <jansson.h>
@@ -50,17 +50,22 @@ typedef struct SourceRun {
     const uint8_t *secret;    /* 32 bytes, for stable \restrict keys */
     const ObjectId *previous; /* this source's directory in the collection's previous backup, which
                                * the writer's store holds, or NULL */
+    const Dir *files;         /* to stand in the source's root as SOURCE_FILES, or NULL */
 } SourceRun;
 
 /* Let `s` store what is new as deltas of the file `path` of the previous backup, if there is one.
  * Before the first write. -ENOMEM. */
 int source_follow(const SourceRun *run, Stream *s, const char *path, Error *e);
 
+/* Where file: sources lie in a backup. */
+#define SOURCE_FILES "files"
+
 /* What it gives back. */
 typedef struct SourceResult {
     Dir root;
     json_t *database;      /* its entry in the manifest's "databases", format.md, without path and
-                            * the counts below; owned */
+                            * the counts below; NULL for file: sources; owned */
+    json_t *files;         /* file: sources: the manifest's "files"; owned */
     json_t *left_out;      /* array of {what, why}, or NULL; owned */
     uint64_t size_bytes;   /* plain bytes read from the source */
     uint64_t record_count; /* rows */
@@ -88,6 +93,7 @@ struct Source {
     const SourceOptions *options;
     char *name;   /* the database's name: its directory among several, default collection */
     char *masked; /* the SOURCE as it may be shown: no password */
+    char *file;   /* the database's file, from the root; NULL for servers */
 };
 
 /* The source a SOURCE argument names: postgres://…, postgresql://…, a libpq keyword string,
@@ -101,3 +107,17 @@ int postgres_source_new(const char *conninfo, const SourceOptions *options, Sour
                         Error *e);
 int sqlite_source_new(const char *path, const SourceOptions *options, Source **ret_source,
                       Error *e);
+
+/* The path that `spec` names when it is file:PATH, or NULL. */
+const char *source_file_path(const char *spec);
+
+/* One source for all file: arguments (at least one), which fill SOURCE_FILES. Copies `paths`. */
+int files_source_new(const char *const *paths, size_t n, const SourceOptions *options,
+                     Source **ret_source, Error *e);
+
+/* Let it pass over `path`, file or directory, which may not exist; `why` is a static text for the
+ * note, "is ...: left out". -ENOMEM. */
+int files_source_leave_out(Source *files, const char *path, const char *why);
+
+/* A name for JSON, which knows no invalid UTF-8: percent-encoded then. NULL when out of memory. */
+json_t *source_json_name(const char *name);

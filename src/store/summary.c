@@ -73,6 +73,23 @@ static int add_database(Buf *out, const json_t *db)
     return r;
 }
 
+static int add_files(Buf *out, const json_t *files)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < json_array_size(files); i++) {
+        const json_t *item = json_array_get(files, i);
+        const char *from = json_string_value(json_object_get(item, "connection"));
+        char size[REPORT_SIZE_SIZE];
+        report_format_size(get_count(item, "size_bytes"), size);
+        r = buf_addf(out, "%-13s%s: ", i ? "" : "Files:", from ? from : "?");
+        if (r == 0)
+            r = add_count(out, "", get_count(item, "file_count"), "file");
+        if (r == 0)
+            r = buf_addf(out, ", %s\n", size);
+    }
+    return r;
+}
+
 static int add_left_out(Buf *out, const json_t *list)
 {
     int r = 0;
@@ -118,6 +135,8 @@ int summary_format(const json_t *doc, Buf *out)
         r = add_text(out, "Environment:", json_object_get(doc, "environment"));
     for (size_t i = 0; r == 0 && i < json_array_size(databases); i++)
         r = add_database(out, json_array_get(databases, i));
+    if (r == 0)
+        r = add_files(out, json_object_get(doc, "files"));
     if (r == 0)
         r = add_left_out(out, json_object_get(doc, "left_out"));
     return r < 0 ? r : add_totals(doc, out);

@@ -207,6 +207,8 @@ static int visit_file(void *ctx, const char *path, const DirEntry *entry)
 {
     Walk *w = ctx;
     _cleanup_(error_release) Error why = ERROR_INIT;
+    if (entry->kind != ENTRY_FILE) /* a symbolic link is its target's name, read with the entry */
+        return 0;
     w->path = path;
     w->file_is_good = true;
     if (!entry->node_inline) {

@@ -17,9 +17,9 @@
 #define MODE_SECRET 0400
 
 /* What stands in the backup's root, so that no schema may be called so. */
-static const char *const root_names[] = {"roles.sql",   "restore.sql",   "schema.sql",
-                                         "data.sql",    "database.dump", "backup.json",
-                                         "summary.txt", "SHA256SUMS",    NULL};
+static const char *const root_names[] = {
+    "roles.sql",   "restore.sql", "schema.sql", "data.sql",   "database.dump",
+    "backup.json", "summary.txt", "SHA256SUMS", SOURCE_FILES, NULL};
 
 static void dir_builder_freep(DirBuilder **b)
 {
@@ -219,17 +219,6 @@ int layout_data_path(const ModelTable *t, Buf *ret_path, Error *e)
     return r < 0 || !buf_cstr(ret_path) ? error_oom(e) : 0;
 }
 
-json_t *layout_json_name(const char *name)
-{
-    json_t *j = json_string(name);
-    if (j)
-        return j;
-    _cleanup_(buf_release) Buf b = BUF_INIT;
-    if (name_encode(name, strlen(name), NULL, &b, NULL) < 0 || !buf_cstr(&b))
-        return NULL;
-    return json_string((const char *)b.data);
-}
-
 /* What archives hold of every entry that has data. */
 static int prepare_archives(Layout *l, Error *e)
 {
@@ -329,7 +318,7 @@ static int write_schema(Layout *l, DirBuilder *root, size_t index, size_t *next,
     TRY(dir_builder_finish(b, &dir, e));
     TRY(add_dir(root, m->schemas[index].name, root_names, &dir, NULL, &name, e));
     json_t *entry = json_pack(
-        "{s:o, s:s, s:I, s:I, s:I, s:s, s:I}", "name", layout_json_name(m->schemas[index].name),
+        "{s:o, s:s, s:I, s:I, s:I, s:s, s:I}", "name", source_json_name(m->schemas[index].name),
         "path", (const char *)name.data, "tables", (json_int_t)n, "rows", (json_int_t)rows, "bytes",
         (json_int_t)bytes, "archive", (const char *)archive.data, "archive_bytes",
         (json_int_t)archive_bytes);
@@ -413,6 +402,8 @@ static int write_root(Layout *l, SourceResult *result, json_t *schemas, Error *e
     TRY(add_script(l, root, "schema.sql", compose_schema, e));
     TRY(add_script(l, root, "data.sql", compose_data, e));
     TRY(add_archive(l, root, "database.dump", NULL, &l->archive_bytes, e));
+    if (l->in->run->files)
+        TRY(dir_builder_dir(root, SOURCE_FILES, l->in->run->files, e));
     return dir_builder_finish(root, &result->root, e);
 }
 

@@ -25,6 +25,3 @@ int layout_data_path(const ModelTable *t, Buf *ret_path, Error *e);
  * "schemas" of the manifest (a new reference) and the size of database.dump. */
 int layout_write(const LayoutInput *in, SourceResult *result, json_t **ret_schemas,
                  uint64_t *ret_archive_bytes, Error *e);
-
-/* A text for JSON, which knows UTF-8 only: other names appear as their file's. */
-json_t *layout_json_name(const char *name);

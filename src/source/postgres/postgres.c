@@ -289,7 +289,7 @@ static int describe(const Run *r, json_t *schemas, SourceResult *result, Error *
     const PostgresSource *s = r->source;
     result->database = json_pack(
         "{s:s, s:o, s:s, s:s, s:s, s:s, s:I, s:s*, s:I, s:o}", "type", "postgres", "name",
-        layout_json_name(s->pinned.dbname), "connection", s->base.masked, "server_version",
+        source_json_name(s->pinned.dbname), "connection", s->base.masked, "server_version",
         r->info.server_version, "encoding", r->info.encoding, "collation", r->info.collation,
         "database_size", (json_int_t)r->info.size, "snapshot_lsn", r->info.lsn, "archive_bytes",
         (json_int_t)r->archive_bytes, "schemas", schemas);

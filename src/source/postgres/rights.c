@@ -310,7 +310,7 @@ int rights_json(const UnreadableList *l, json_t *left_out)
         const Unreadable *u = &l->items[i];
         if (describe(u, &what) < 0)
             return -1;
-        json_t *item = json_pack("{s:o, s:s}", "what", layout_json_name((const char *)what.data),
+        json_t *item = json_pack("{s:o, s:s}", "what", source_json_name((const char *)what.data),
                                  "why", u->why);
         if (json_array_append_new(left_out, item) < 0)
             return -1;
@@ -337,7 +337,7 @@ int rights_hidden(Conn *c, const SourceScope *scope, json_t **ret_hidden, Error 
         r = buf_addf(&what, "subscription %s", PQgetvalue(res, i, 0));
         if (r < 0 || !buf_cstr(&what) ||
             json_array_append_new(hidden, json_pack("{s:o, s:s}", "what",
-                                                    layout_json_name((const char *)what.data),
+                                                    source_json_name((const char *)what.data),
                                                     "why", "only a superuser may read it")) < 0)
             r = -ENOMEM;
     }

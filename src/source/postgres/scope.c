@@ -225,7 +225,7 @@ json_t *scope_json(const SourceOptions *o)
         json_t *list = json_array();
         r = json_object_set_new(doc, kinds[k].option, list);
         for (size_t i = 0; r == 0 && i < kinds[k].names->n; i++)
-            r = json_array_append_new(list, layout_json_name(kinds[k].names->items[i]));
+            r = json_array_append_new(list, source_json_name(kinds[k].names->items[i]));
     }
     if (r == 0 && o->no_owner)
         r = json_object_set_new(doc, "no-owner", json_true());

@@ -16,7 +16,6 @@
 
 typedef struct SqliteSource {
     Source base;
-    char *path; /* absolute */
     SqliteDb *db;
 } SqliteSource;
 
@@ -26,7 +25,7 @@ static int source_open(Source *source, Error *e)
 {
     const SqliteSource *s = (const SqliteSource *)source;
     SqliteDb *db = NULL;
-    int r = sqlite_db_open(s->path, s->base.options, &db, e);
+    int r = sqlite_db_open(s->base.file, s->base.options, &db, e);
     sqlite_db_close(db);
     return r;
 }
@@ -40,7 +39,7 @@ static void note_waiting(const SqliteSource *s, const SqliteInfo *info)
     if (asprintf(&text,
                  "%s is not in WAL mode: its writers wait while it is read "
                  "(`PRAGMA journal_mode=WAL` would spare them that)",
-                 s->path) < 0) {
+                 s->base.file) < 0) {
         text = NULL;
         return;
     }
@@ -123,16 +122,6 @@ static int read_schema_and_text(SqliteSource *s, const SqliteInfo *info, const S
     return *ret_schemas ? 0 : error_oom(e);
 }
 
-/* A path or name for JSON, which knows no invalid UTF-8. */
-static json_t *json_of(const char *text)
-{
-    _cleanup_(buf_release) Buf b = BUF_INIT;
-    json_t *j = json_string(text);
-    if (!j && name_encode(text, strlen(text), NULL, &b, NULL) >= 0)
-        j = json_stringn((const char *)b.data, b.len);
-    return j;
-}
-
 /* The manifest's entry; takes `schemas`. "path" is the caller's to set. */
 static json_t *describe(const SqliteSource *s, const SqliteInfo *info, const SourceResult *result,
                         json_t *schemas)
@@ -145,10 +134,10 @@ static json_t *describe(const SqliteSource *s, const SqliteInfo *info, const Sou
     return json_pack(
         "{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:o,"
         " s:I, s:I, s:s, s:b, s:s, s:I, s:I}",
-        "type", "sqlite", "name", json_of(s->base.name), "connection", json_of(s->base.masked),
-        "server_version", sqlite3_libversion(), "size_bytes", (json_int_t)result->size_bytes,
-        "record_count", (json_int_t)result->record_count, "table_count",
-        (json_int_t)result->table_count, "schemas", schemas, "page_size",
+        "type", "sqlite", "name", source_json_name(s->base.name), "connection",
+        source_json_name(s->base.masked), "server_version", sqlite3_libversion(), "size_bytes",
+        (json_int_t)result->size_bytes, "record_count", (json_int_t)result->record_count,
+        "table_count", (json_int_t)result->table_count, "schemas", schemas, "page_size",
         (json_int_t)info->page_size, "page_count", (json_int_t)info->page_count, "journal_mode",
         info->has_wal ? "wal" : "delete", "has_wal", (int)info->has_wal, "encoding",
         encodings[info->encoding], "user_version", (json_int_t)info->user_version, "application_id",
@@ -170,6 +159,8 @@ static int read_all(SqliteSource *s, const SourceRun *run, DirBuilder *root, Sou
     r = add_pages(s, &info, run, root, e);
     if (r >= 0)
         r = read_schema_and_text(s, &info, run, root, result, &schemas, e);
+    if (r >= 0 && run->files)
+        r = dir_builder_dir(root, SOURCE_FILES, run->files, e);
     if (r >= 0)
         r = dir_builder_finish(root, &result->root, e);
     if (r < 0) {
@@ -185,7 +176,7 @@ static int source_read(Source *source, const SourceRun *run, SourceResult *ret_r
     SqliteSource *s = (SqliteSource *)source;
     SourceResult result = {0};
     DirBuilder *root = NULL;
-    int r = sqlite_db_open(s->path, s->base.options, &s->db, e);
+    int r = sqlite_db_open(s->base.file, s->base.options, &s->db, e);
     if (r < 0)
         return r;
     if (dir_builder_new(run->writer, &root) < 0)
@@ -205,7 +196,7 @@ static void source_release(Source *source)
 {
     SqliteSource *s = (SqliteSource *)source;
     sqlite_db_close(s->db);
-    free(s->path);
+    free(s->base.file);
     free(s->base.name);
     free(s->base.masked);
     free(s);
@@ -260,8 +251,8 @@ int sqlite_source_new(const char *path, const SourceOptions *options, Source **r
     s->base.ops = &sqlite_ops;
     s->base.options = options;
     s->base.name = name_of(path);
-    s->path = absolute_path(path);
-    if (s->path && asprintf(&s->base.masked, "sqlite:%s", s->path) < 0)
+    s->base.file = absolute_path(path);
+    if (s->base.file && asprintf(&s->base.masked, "sqlite:%s", s->base.file) < 0)
         s->base.masked = NULL;
     if (!s->base.name || !s->base.masked) {
         source_release(&s->base);
