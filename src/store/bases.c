@@ -8,11 +8,11 @@
 #include "store/store_private.h"
 #include "util/cleanup.h"
 
-/* Revisions are grouped by eight. Within a group a delta's base is the revision whose number has
- * the lowest set bit cleared, as in skip lists, so that three steps lead to the group's first; that
- * one's base is the first of the group before. A base is so at most 8 revisions away, 2.5 on
- * average, and a chain of depth 8 lasts at least 40 revisions. */
-#define GROUP 8
+/* Revisions are grouped by sixteen. Within a group a delta's base is the revision whose number has
+ * the lowest set bit cleared, as in skip lists, so that four steps lead to the group's first; that
+ * one's base is the first of the group before. A base is so at most 16 revisions away, 3 on
+ * average, and a chain of depth 8 lasts at least 64 revisions. */
+#define GROUP 16
 /* From this age on a chunk is stored whole by chance, so that not all of a table's chunks reach the
  * end of their chains together: 1 in 24 a backup, below the 1/16 a backup may store anew. */
 #define REROOT_AGE    24

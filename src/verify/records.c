@@ -1,18 +1,47 @@
 #include "verify/records.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "store/event.h"
 #include "store/lists.h"
 #include "util/cleanup.h"
+
+typedef struct Numbers {
+    uint64_t *list;
+    size_t n, capacity;
+    uint64_t highest; /* of a sound file: the names of others may be wrong */
+} Numbers;
 
 typedef struct Check {
     Backend *backend;
     DamageList *damage;
     const atomic_bool *cancel;
     RecordCounts counts;
+    Numbers manifests, events; /* which there are, and ordinals of backups that were deleted */
 } Check;
+
+static int add_number(Numbers *x, uint64_t number)
+{
+    if (x->n == x->capacity) {
+        size_t capacity = x->capacity ? 2 * x->capacity : 64;
+        uint64_t *list = reallocarray(x->list, capacity, sizeof(*list));
+        if (!list)
+            return -ENOMEM;
+        x->list = list;
+        x->capacity = capacity;
+    }
+    x->list[x->n++] = number;
+    return 0;
+}
+
+static void note_highest(Numbers *x, uint64_t number)
+{
+    if (number > x->highest)
+        x->highest = number;
+}
 
 static int interrupted(const Check *c)
 {
@@ -42,8 +71,12 @@ static int check_manifest(void *ctx, const char *name)
         return -EINTR;
     snprintf(path, sizeof(path), "manifests/%s", name);
     c->counts.manifests++;
+    if (add_number(&c->manifests, ordinal) < 0)
+        return -ENOMEM;
     int r = manifest_load(c->backend, ordinal, &sha256, &m, &why);
     manifest_free(m);
+    if (r == 0)
+        note_highest(&c->manifests, ordinal);
     return report(c, DAMAGE_MANIFEST, path, &sha256, r, &why);
 }
 
@@ -61,8 +94,45 @@ static int check_event(void *ctx, const char *name)
         return -EINTR;
     snprintf(path, sizeof(path), "events/%s", name);
     c->counts.events++;
+    if (add_number(&c->events, number) < 0)
+        return -ENOMEM;
     int r = event_load(c->backend, name, &event, &why);
+    if (r == 0)
+        note_highest(&c->events, number);
+    if (r == 0 && event.type == EVENT_DELETED && add_number(&c->manifests, event.ordinal) < 0)
+        return -ENOMEM;
     return report(c, DAMAGE_EVENT, path, &sha256, r, &why);
+}
+
+static int compare_numbers(const void *x, const void *y)
+{
+    uint64_t a = *(const uint64_t *)x, b = *(const uint64_t *)y;
+    return a < b ? -1 : a > b;
+}
+
+static int add_gap(Check *c, DamageKind kind, const char *dir, uint64_t first, uint64_t last)
+{
+    char path[64], message[128];
+    snprintf(path, sizeof(path), "%s/%010" PRIu64 "-*.json", dir, first);
+    if (first == last)
+        snprintf(message, sizeof(message), "is missing");
+    else
+        snprintf(message, sizeof(message), "is missing, and those up to number %" PRIu64, last);
+    return damage_add(c->damage, kind, path, NULL, message);
+}
+
+/* Numbers are given in turn, from 1: where one lacks a file is lost. */
+static int find_gaps(Check *c, DamageKind kind, const char *dir, Numbers *x)
+{
+    uint64_t next = 1;
+    if (x->n)
+        qsort(x->list, x->n, sizeof(*x->list), compare_numbers);
+    for (size_t i = 0; i < x->n && x->list[i] <= x->highest; i++) {
+        if (x->list[i] > next && add_gap(c, kind, dir, next, x->list[i] - 1) < 0)
+            return -ENOMEM;
+        next = x->list[i] + 1;
+    }
+    return 0;
 }
 
 int records_check(Backend *b, DamageList *damage, const atomic_bool *cancel,
@@ -72,6 +142,12 @@ int records_check(Backend *b, DamageList *damage, const atomic_bool *cancel,
     int r = b->ops->list(b, "manifests", check_manifest, &c, e);
     if (r == 0)
         r = b->ops->list(b, "events", check_event, &c, e);
+    if (r == 0)
+        r = find_gaps(&c, DAMAGE_MANIFEST, "manifests", &c.manifests);
+    if (r == 0)
+        r = find_gaps(&c, DAMAGE_EVENT, "events", &c.events);
+    free(c.manifests.list);
+    free(c.events.list);
     if (r == -EINTR)
         return error_set(e, EINTR, "interrupted");
     if (r == -ENOMEM)

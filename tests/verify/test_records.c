@@ -99,6 +99,44 @@ static void test_truncated_and_empty_files(void **state)
     files_release(&files);
 }
 
+/* A manifest or event that lies between others was there once. That of a deleted backup may go. */
+static void test_gaps(void **state)
+{
+    Fixture *f = *state;
+    Error error = ERROR_INIT;
+    for (int i = 3; i <= 5; i++) {
+        fixture_begin(f);
+        fixture_backup(f, 1000, (uint64_t)i, NULL);
+    }
+    BackupList *list = store_backups(f->store); /* 2 to 5 */
+    const BackupInfo *last = &list->items[list->n - 1];
+    assert_ok(store_mark_verified(f->store, &last, 1, &error));
+    assert_ok(store_mark_verified(f->store, &last, 1, &error));
+    backup_list_unref(list);
+
+    static const char *const parts[] = {"/manifests/0000000001", "/manifests/0000000003",
+                                        "/events/0000000002"};
+    for (int i = 0; i < 3; i++) {
+        Files files;
+        DamageList damage;
+        RecordCounts counts;
+        files_list(f, parts[i], &files);
+        assert_int_equal(files.n, 1);
+        char away[600];
+        snprintf(away, sizeof(away), "%s.away", files.paths[0]);
+        assert_int_equal(rename(files.paths[0], away), 0);
+        check(f, &damage, &counts);
+        assert_int_equal(damage.n, i > 0);
+        if (i > 0) {
+            assert_int_equal(damage.items[0].kind, i == 1 ? DAMAGE_MANIFEST : DAMAGE_EVENT);
+            assert_non_null(strstr(damage.items[0].file, parts[i] + 1));
+        }
+        damage_list_release(&damage);
+        assert_int_equal(rename(away, files.paths[0]), 0);
+        files_release(&files);
+    }
+}
+
 static void test_interruption(void **state)
 {
     Fixture *f = *state;
@@ -121,6 +159,7 @@ int main(void)
         WITH_STORE(test_any_flipped_byte_is_noticed),
         WITH_STORE(test_a_manifest_under_another_number),
         WITH_STORE(test_truncated_and_empty_files),
+        WITH_STORE(test_gaps),
         WITH_STORE(test_interruption),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
