@@ -269,7 +269,12 @@ static int print_result(const Options *o, const BackupResult *result)
         if (summary_format(result->manifest, &text) == 0 && buf_cstr(&text))
             report_print("%s", buf_cstr(&text));
     }
-    return report_finish(PROGRAM, result->incomplete ? BK_EXIT_PARTIAL : BK_EXIT_OK);
+    int code = report_finish(PROGRAM, result->incomplete ? BK_EXIT_PARTIAL : BK_EXIT_OK);
+    if (code == BK_EXIT_OK || code == BK_EXIT_PARTIAL)
+        return code;
+    /* Not "nothing was committed", nor may a job that reads the result take it for whole. */
+    report_note(PROGRAM, "the backup is complete all the same: %s", result->info.id);
+    return BK_EXIT_PARTIAL;
 }
 
 int main(int argc, char **argv)

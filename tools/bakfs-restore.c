@@ -16,7 +16,7 @@
 #define PROGRAM "bakfs-restore"
 
 typedef struct Options {
-    const char *store, *target, *database, *pg_bindir;
+    const char *store, *collection, *target, *database, *pg_bindir;
     OptionList schemas, tables;
     int jobs, retries;
     bool data_only, schema_only, create, overwrite, force, no_owner, no_acl, yes, json, quiet;
@@ -28,6 +28,8 @@ static const Option option_table[] = {
     {OPTION_TEXT, 't', "to", "TARGET", offsetof(Options, target),
      "Where to: postgresql://..., a keyword string, sqlite:PATH or file:DIR."},
     {OPTION_HEADING, .help = "What is restored"},
+    {OPTION_TEXT, 'c', "collection", "NS/NAME", offsetof(Options, collection),
+     "Look for BACKUP in this collection only."},
     {OPTION_TEXT, 'd', "database", "NAME", offsetof(Options, database),
      "Which database of a backup that holds several."},
     {OPTION_LIST, 0, "schema", "NAME", offsetof(Options, schemas),
@@ -70,10 +72,12 @@ static const Option option_table[] = {
 static const OptionProgram program = {
     .name = PROGRAM,
     .synopsis = "[OPTION]... BACKUP --to TARGET",
-    .summary = "Restore a backup, or a schema or tables of it, straight from the store. BACKUP is "
-               "an id, a unique prefix of one, an archive name, a time or its beginning, or "
-               "`latest`. Before anything that exists is touched it asks, on a terminal; "
-               "elsewhere --yes has to be given.",
+    .summary =
+        "Restore a backup, or a schema or tables of it, straight from the store. BACKUP is "
+        "an id, a unique prefix of one, an archive name, a time or its beginning, or "
+        "`latest` (of the default collection, or of --collection), or NS/NAME: that collection's "
+        "latest. Before anything that exists is touched it asks, on a terminal; "
+        "elsewhere --yes has to be given.",
     .options = option_table,
     .epilogue = "Exit status: 0 done; 1 failed; 2 wrong usage; 3 done, but parts were left out;\n"
                 "10 no such store; 130 interrupted. See bakfs-restore(1).\n",
@@ -217,6 +221,7 @@ static int restore(const Options *o, const char *backup, const char *target, Err
     const RestoreOptions options = {
         .store = o->store,
         .backup = backup,
+        .collection = o->collection,
         .target = target,
         .database = o->database,
         .schemas = o->schemas.items,

@@ -23,6 +23,15 @@
 
 static const Option common_options[] = {STORE_ENTRY, JSON_ENTRY, QUIET_ENTRY, {OPTION_END}};
 
+#define AMONG_ENTRY                                                                                \
+    {                                                                                              \
+        OPTION_TEXT, 'c', "collection", "NS/NAME", offsetof(StoreOptions, collection),             \
+            "Look for BACKUP in this collection only."                                             \
+    }
+
+static const Option show_options[] = {
+    STORE_ENTRY, AMONG_ENTRY, JSON_ENTRY, QUIET_ENTRY, {OPTION_END}};
+
 static const Option init_options[] = {
     STORE_ENTRY,
     {OPTION_TEXT, 'c', "collection", "NS/NAME", offsetof(StoreOptions, collection),
@@ -49,8 +58,11 @@ static const Option list_options[] = {
 };
 
 static const Option delete_options[] = {
-    STORE_ENTRY,  {OPTION_FLAG, 'y', "yes", NULL, offsetof(StoreOptions, yes), "Do not ask."},
-    JSON_ENTRY,   QUIET_ENTRY,
+    STORE_ENTRY,
+    AMONG_ENTRY,
+    {OPTION_FLAG, 'y', "yes", NULL, offsetof(StoreOptions, yes), "Do not ask."},
+    JSON_ENTRY,
+    QUIET_ENTRY,
     {OPTION_END},
 };
 
@@ -88,7 +100,7 @@ static const Verb verbs[] = {
      {.name = STORE_PROGRAM " show",
       .synopsis = "[OPTION]... BACKUP",
       .summary = "Show one backup; with --json its whole manifest.",
-      .options = common_options},
+      .options = show_options},
      .takes_backup = true,
      .run = verb_show},
     {"delete",
@@ -119,8 +131,9 @@ static const OptionProgram program = {
         "  delete BACKUP             Make a backup disappear at once.\n"
         "  reindex                   Build the catalogue anew.\n"
         "\n"
-        "BACKUP is an id, a unique prefix of one, an archive name, a time or its first part, or\n"
-        "'latest'. Exit status: 0 done; 1 failed; 2 wrong usage; 10 no such store; 11 the store "
+        "BACKUP is an id, a unique prefix of one, an archive name, a time or its first part,\n"
+        "'latest' (of the default collection, or of --collection), or NS/NAME: that collection's\n"
+        "latest. Exit status: 0 done; 1 failed; 2 wrong usage; 10 no such store; 11 the store "
         "is\n"
         "locked by another writer. See bakfs-store(1).",
     .stop_at_operand = true,

@@ -79,7 +79,7 @@ int verb_delete(const StoreOptions *o, const char *operand)
     int r = store_open(o->store, &store, &e);
     if (r == 0) {
         l = store_backups(store);
-        r = backup_list_find(l, store, operand, &b, &e);
+        r = backup_list_find(l, store, operand, o->collection, &b, &e);
     }
     if (r == 0)
         r = confirm(o, b, backup_is_latest(l, b), &e);

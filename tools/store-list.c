@@ -210,7 +210,7 @@ int verb_show(const StoreOptions *o, const char *operand)
     int r = store_open(o->store, &store, &e);
     if (r == 0) {
         l = store_backups(store);
-        r = backup_list_find(l, store, operand, &b, &e);
+        r = backup_list_find(l, store, operand, o->collection, &b, &e);
     }
     if (r == 0)
         r = store_manifest(store, b, &m, &e);

@@ -124,7 +124,7 @@ static int find(bakfs_store *store, const char *spec, BackupList **ret_list,
                 const BackupInfo **ret_backup, Error *e)
 {
     BackupList *l = store_backups(inner(store));
-    int r = backup_list_find(l, inner(store), spec, ret_backup, e);
+    int r = backup_list_find(l, inner(store), spec, NULL, ret_backup, e);
     if (r < 0)
         backup_list_unref(l);
     else

@@ -30,7 +30,7 @@ int fs_node_get(Fs *fs, fuse_ino_t ino, FsNode *ret_node, Error *e)
         return -ESTALE;
     if (n->inode.index > INODE_RENDERED && n->inode.view == INODE_FILE) {
         n->rendered = (RenderedFile)(n->inode.index - INODE_RENDERED);
-        return n->rendered < RENDERED_END && n->backup->info ? 0 : -ESTALE;
+        return n->rendered < RENDERED_END ? 0 : -ESTALE;
     }
     if (n->inode.index > n->backup->entries)
         return -ESTALE;

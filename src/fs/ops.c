@@ -215,7 +215,7 @@ static int lookup_backup(Fs *fs, const FsNode *n, const char *name,
     RenderedFile file = RENDERED_NONE;
     if (r == -ENOENT && n->inode.index == 0)
         file = rendered_by_name(name);
-    if (file && n->backup->info) {
+    if (file) {
         uint64_t size;
         r = rendered_size(fs->rendered, n->backup, file, &size, e);
         if (r == 0)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/lists.h"
 #include "store/summary.h"
 #include "tree/sums.h"
 #include "util/cleanup.h"
@@ -152,7 +153,11 @@ static int render_manifest(Rendered *x, const LayoutBackup *b, RenderedFile file
                            Error *e)
 {
     Manifest *m;
-    int r = store_manifest(x->store, b->info, &m, e);
+    int r = manifest_load(store_backend(x->store), b->ordinal, &b->manifest, &m, e);
+    if (r == -ENOENT && !b->info) {
+        error_release(e);
+        return -ESTALE;
+    }
     if (r < 0)
         return r;
     r = file == RENDERED_SUMMARY ? summary_format(m->doc, out) : manifest_print(m, out);
@@ -206,8 +211,6 @@ static int find_or_enter(Rendered *x, const LayoutBackup *b, RenderedFile file, 
 int rendered_get(Rendered *x, const LayoutBackup *b, RenderedFile file, Object **ret_text, Error *e)
 {
     Object *o = NULL;
-    if (!b->info)
-        return -ESTALE;
     int r = find_or_enter(x, b, file, ret_text);
     if (r != 0)
         return r < 0 ? error_oom(e) : 0;
@@ -242,8 +245,6 @@ int rendered_size(Rendered *x, const LayoutBackup *b, RenderedFile file, uint64_
     int r;
     if (rendered_known_size(x, b, file, ret_size))
         return 0;
-    if (!b->info)
-        return -ESTALE;
     if (file == RENDERED_SUMS) {
         r = sums_make(x->objects, &b->root, b->entries, NULL, ret_size, e);
         if (r == 0)

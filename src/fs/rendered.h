@@ -23,8 +23,8 @@ const char *rendered_name(RenderedFile file);
 RenderedFile rendered_by_name(const char *name); /* RENDERED_NONE when it is none's */
 
 /* The text, as an object of any size, to be given back with rendered_put. All who have it at a time
- * share one, and while one makes it the others wait; what was used lately is kept. -ESTALE without
- * a message when the backup was deleted. */
+ * share one, and while one makes it the others wait; what was used lately is kept. A deleted backup
+ * has them too as long as its manifest is there; then -ESTALE without a message. */
 int rendered_get(Rendered *x, const LayoutBackup *b, RenderedFile file, Object **ret_text,
                  Error *e);
 void rendered_put(Rendered *x, Object *text); /* NULL is allowed */

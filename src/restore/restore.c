@@ -153,7 +153,7 @@ static int restore_backup(const RestoreOptions *o, Store *s, const Target *t, Re
         return error_oom(e);
     _cleanup_(content_release) Content c = {0};
     const BackupInfo *b;
-    int r = backup_list_find(list, s, o->backup, &b, e);
+    int r = backup_list_find(list, s, o->backup, o->collection, &b, e);
     if (r == 0 && backup_info_copy(b, &result->backup) < 0)
         r = error_oom(e);
     if (r == 0)

@@ -7,10 +7,11 @@
 #include "store/store.h"
 
 typedef struct RestoreOptions {
-    const char *store;    /* directory */
-    const char *backup;   /* see backup_list_find */
-    const char *target;   /* postgres://…, keyword string, sqlite:PATH, file:DIR */
-    const char *database; /* which one of a backup with several; NULL: there is only one */
+    const char *store;      /* directory */
+    const char *backup;     /* see backup_list_find */
+    const char *collection; /* where it is looked for, or NULL */
+    const char *target;     /* postgres://…, keyword string, sqlite:PATH, file:DIR */
+    const char *database;   /* which one of a backup with several; NULL: there is only one */
     const char *const *schemas, *const *tables; /* only these; names as restore/select.h says */
     size_t n_schemas, n_tables;
     bool data_only, schema_only;

@@ -31,8 +31,10 @@ const BackupInfo *backup_list_latest(const BackupList *l, const char *collection
     return NULL;
 }
 
-static bool matches(const BackupInfo *b, const char *spec, bool whole)
+static bool matches(const BackupInfo *b, const char *spec, const char *collection, bool whole)
 {
+    if (collection && strcmp(b->collection, collection) != 0)
+        return false;
     if (whole)
         return strcmp(b->id, spec) == 0 || strcmp(b->archive_name, spec) == 0 ||
                strcmp(b->latest_name, spec) == 0;
@@ -50,14 +52,15 @@ static bool matches(const BackupInfo *b, const char *spec, bool whole)
     return len >= 4;
 }
 
-static int ambiguous(const BackupList *l, const char *spec, bool whole, Error *e)
+static int ambiguous(const BackupList *l, const char *spec, const char *collection, bool whole,
+                     Error *e)
 {
     _cleanup_(buf_release) Buf names = BUF_INIT;
     size_t shown = 0;
     for (size_t i = l->n; i-- > 0 && shown < 5;)
-        if (matches(&l->items[i], spec, whole)) {
-            buf_addf(&names, "%s%s (%s)", shown ? ", " : "", l->items[i].id,
-                     l->items[i].archive_name);
+        if (matches(&l->items[i], spec, collection, whole)) {
+            buf_addf(&names, "%s%s (%s, %s)", shown ? ", " : "", l->items[i].id,
+                     l->items[i].collection, l->items[i].archive_name);
             shown++;
         }
     int r = error_set(e, EEXIST, "\"%s\" fits more than one backup", spec);
@@ -65,31 +68,33 @@ static int ambiguous(const BackupList *l, const char *spec, bool whole, Error *e
     return r;
 }
 
-int backup_list_find(const BackupList *l, const Store *s, const char *spec,
+int backup_list_find(const BackupList *l, const Store *s, const char *spec, const char *collection,
                      const BackupInfo **ret_backup, Error *e)
 {
     const BackupInfo *found = NULL;
     bool is_collection = collection_is_valid(spec);
     if (is_collection || strcmp(spec, "latest") == 0) {
-        const char *collection = is_collection ? spec : store_config(s)->default_collection;
-        found = collection ? backup_list_latest(l, collection) : NULL;
+        const char *of = is_collection ? spec
+                         : collection  ? collection
+                                       : store_config(s)->default_collection;
+        found = of ? backup_list_latest(l, of) : NULL;
         if (!found) {
-            int r = error_set(e, ENOENT, "%s has no complete backup",
-                              collection ? collection : "the store");
+            int r = error_set(e, ENOENT, "%s has no complete backup", of ? of : "the store");
             error_hint(e, "`bakfs-dump` makes one; `bakfs-store list` shows what there is");
             return r;
         }
     }
     for (int whole = 1; !found && whole >= 0 && *spec; whole--)
         for (size_t i = l->n; i-- > 0;) {
-            if (!matches(&l->items[i], spec, whole))
+            if (!matches(&l->items[i], spec, collection, whole))
                 continue;
             if (found)
-                return ambiguous(l, spec, whole, e);
+                return ambiguous(l, spec, collection, whole, e);
             found = &l->items[i];
         }
     if (!found) {
-        int r = error_set(e, ENOENT, "no backup \"%s\"", spec);
+        int r = error_set(e, ENOENT, "no backup \"%s\"%s%s", spec, collection ? " in " : "",
+                          collection ? collection : "");
         error_hint(e, "`bakfs-store list` shows them");
         return r;
     }

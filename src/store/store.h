@@ -59,10 +59,10 @@ void backup_list_unref(BackupList *l);
 /* The newest complete backup of `collection` ("ns/name"), or NULL. Points into the list. */
 const BackupInfo *backup_list_latest(const BackupList *l, const char *collection);
 
-/* Find one backup: id, unique prefix of one, archive name, timestamp or its prefix, `latest`
- * (of the default collection), or a collection "ns/name" (its latest). -ENOENT; -EEXIST when
- * ambiguous, naming the candidates. */
-int backup_list_find(const BackupList *l, const Store *s, const char *spec,
+/* Find one backup: id, unique prefix of one, archive name, timestamp or its prefix, `latest`, or a
+ * collection "ns/name" (its latest). Among those of `collection` only, unless that is NULL; then
+ * `latest` is the default collection's. -ENOENT; -EEXIST when ambiguous, naming the candidates. */
+int backup_list_find(const BackupList *l, const Store *s, const char *spec, const char *collection,
                      const BackupInfo **ret_backup, Error *e);
 
 /* Load and check a backup's manifest. The caller frees with manifest_free. */

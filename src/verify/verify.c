@@ -58,7 +58,8 @@ static int select_backups(Verify *v, Error *e)
     if (!r->selected)
         return error_oom(e);
     if (v->options->backup) {
-        int found = backup_list_find(r->backups, v->store, v->options->backup, &only, e);
+        int found = backup_list_find(r->backups, v->store, v->options->backup,
+                                     v->options->collection, &only, e);
         if (found < 0)
             return found;
     }

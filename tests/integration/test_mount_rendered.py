@@ -122,7 +122,9 @@ def test_sizes_are_had_cheaply(wide_store, mount):
 
 
 def test_rendered_of_a_deleted_backup(filled, mount):
+    """Who works inside is not disturbed, as long as what is needed was not reclaimed."""
     (backup,) = filled.list()
+    (manifest,) = filled.manifests()
     with mount(filled) as mnt:
         fd = os.open(mnt.latest(), os.O_RDONLY)
         before = (mnt.latest() / "summary.txt").read_bytes()
@@ -131,6 +133,10 @@ def test_rendered_of_a_deleted_backup(filled, mount):
         helpers.wait_until(lambda: not os.listdir(mnt / "by-id"))
         assert f.read() == before
         f.close()
+        sums = os.open("SHA256SUMS", os.O_RDONLY, dir_fd=fd)
+        assert b"restore.sql" in os.read(sums, 1 << 20)
+        os.close(sums)
+        manifest.unlink()
         with pytest.raises(OSError) as e:
             os.open("backup.json", os.O_RDONLY, dir_fd=fd)
         assert e.value.errno in (errno.ESTALE, errno.ENOENT)

@@ -412,6 +412,29 @@ class TestSqlite:
         assert helpers.query(lite.source, "SELECT count(*) FROM orders") == ["600"]
         assert helpers.query(lite.source, "SELECT DISTINCT name FROM customers") == ["mine"]
 
+    def test_autoincrement(self, lite, tmp_path):
+        """The highest key so far comes with the table, also when its row is gone, and never sinks."""
+        path = tmp_path / "auto.db"
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.executescript("""
+                CREATE TABLE "it's" (id INTEGER PRIMARY KEY AUTOINCREMENT, x);
+                CREATE TABLE gone (id INTEGER PRIMARY KEY AUTOINCREMENT, x);
+                INSERT INTO "it's" (x) VALUES (1), (2), (3); DELETE FROM "it's" WHERE id = 3;
+                INSERT INTO gone (x) VALUES (1), (2); DELETE FROM gone;
+            """)
+        lite.store.dump(f"sqlite:{path}", "-c", "default/auto")
+        new = tmp_path / "new.db"
+        to = ("-c", "default/auto", "--to", f"sqlite:{new}", "--yes", "--table", "it's", "--table",
+              "gone")
+        lite(*to)
+        keys = "SELECT name, seq FROM sqlite_sequence ORDER BY 1"
+        assert helpers.query(new, keys) == ["gone|2", "it's|3"]
+        with contextlib.closing(sqlite3.connect(new)) as db:
+            db.execute("UPDATE sqlite_sequence SET seq = 9 WHERE name = 'gone'")
+            db.commit()
+        lite(*to, "--data-only", "--overwrite")
+        assert helpers.query(new, keys) == ["gone|9", "it's|3"]
+
     def test_count_of_rows(self, lite, tmp_path):
         """A trigger of the target's own that would swallow rows is kept from firing."""
         new = helpers.make_shop(tmp_path / "new.db", customers=1)

@@ -258,3 +258,13 @@ def test_full_output_device_is_noticed(three):
                               stderr=subprocess.PIPE, text=True, env=helpers.clean_env())
     assert done.returncode == helpers.FAILED
     assert "No space left" in done.stderr
+
+
+def test_a_dump_is_done_though_its_result_is_lost(store, shop):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([str(store.build.dump), "--store", str(store), f"sqlite:{shop}"],
+                              stdout=full, stderr=subprocess.PIPE, text=True,
+                              env=helpers.clean_env())
+    (backup,) = store.list()
+    assert done.returncode == helpers.PARTIAL
+    assert f"the backup is complete all the same: {backup['backup_id']}" in done.stderr

@@ -42,6 +42,7 @@ static void test_all_spellings(void **state)
     static const struct {
         const char *spec;
         int result; /* position, or negative */
+        const char *collection;
     } cases[] = {
         {"backup-0123456789abcdef", 0},
         {"backup-012", 0},
@@ -66,11 +67,15 @@ static void test_all_spellings(void **state)
         {"backup-", -EEXIST},
         {"backup-0123456789abcdef0", -ENOENT},
         {"2026-01-15T14-30-45Z--a--push--b--and-more-than-the-name", -ENOENT},
+        {"latest", 1, "test/shop"},
+        {"latest", -ENOENT, "test/none"},
+        {"backup-012", 0, "test/shop"},
+        {"backup-012", -ENOENT, "test/none"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         Error error = ERROR_INIT;
         const BackupInfo *b = NULL;
-        int r = backup_list_find(&l, f->store, cases[i].spec, &b, &error);
+        int r = backup_list_find(&l, f->store, cases[i].spec, cases[i].collection, &b, &error);
         int got = r < 0 ? r : (int)(b - items);
         if (got != cases[i].result)
             fail_msg("\"%s\": %d", cases[i].spec, got);

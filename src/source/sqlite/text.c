@@ -127,9 +127,45 @@ static int follow_previous(Text *t, const char *table, Error *e)
     return source_follow(t->run, t->rows, (const char *)path.data, e);
 }
 
-/* Read the table's rows, once for restore.sql and, when `digest` is not NULL, for its data.sql. */
-static int add_rows(Text *t, const SchemaObject *table, Rope *ret_rows, ObjectId *digest,
-                    uint64_t *ret_n, Error *e)
+static bool has_sequences(const SqliteSchema *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (s->items[i].internal && strcmp(s->items[i].name, "sqlite_sequence") == 0)
+            return true;
+    return false;
+}
+
+/* What ends a table's data.sql: its highest key so far, which AUTOINCREMENT never gives out again,
+ * where a row of it was deleted too. */
+static int data_end(Text *t, const char *table, Buf *out, Error *e)
+{
+    _cleanup_(buf_release) Buf sql = BUF_INIT, name = BUF_INIT;
+    int64_t seq = -1;
+    if (sql_quote_string(&name, table) < 0 || !buf_cstr(&name) ||
+        buf_addf(&sql,
+                 "SELECT coalesce(max(seq), -1) FROM sqlite_sequence"
+                 " WHERE name=%s AND typeof(seq)='integer'",
+                 (const char *)name.data) < 0 ||
+        !buf_cstr(&sql))
+        return error_oom(e);
+    int r =
+        has_sequences(t->schema) ? sqlite_db_integer(t->db, (const char *)sql.data, &seq, e) : 0;
+    if (r < 0)
+        return r;
+    if (seq > 0)
+        r = buf_addf(out,
+                     "INSERT INTO sqlite_sequence(name,seq) SELECT %s,0 WHERE NOT EXISTS"
+                     "(SELECT 1 FROM sqlite_sequence WHERE name=%s);\n"
+                     "UPDATE sqlite_sequence SET seq=%lld WHERE name=%s AND seq<%lld;\n",
+                     (const char *)name.data, (const char *)name.data, (long long)seq,
+                     (const char *)name.data, (long long)seq);
+    return r < 0 || buf_add_str(out, DATA_END) < 0 ? error_oom(e) : 0;
+}
+
+/* Read the table's rows, once for restore.sql and, when `digest` is not NULL, for its data.sql,
+ * which ends with `end`. */
+static int add_rows(Text *t, const SchemaObject *table, const Buf *end, Rope *ret_rows,
+                    ObjectId *digest, uint64_t *ret_n, Error *e)
 {
     RowsOptions options = {.encoding = t->info->encoding,
                            .bytes_before = t->result->size_bytes + t->bytes};
@@ -139,7 +175,7 @@ static int add_rows(Text *t, const SchemaObject *table, Rope *ret_rows, ObjectId
     if (r >= 0)
         r = sqlite_rows_write(t->db, table, &options, t->rows, ret_n, e);
     if (r >= 0 && digest)
-        r = stream_hash_extra(t->rows, DATA_END, strlen(DATA_END), e);
+        r = stream_hash_extra(t->rows, end->data, end->len, e);
     if (r < 0)
         return r;
     t->bytes += stream_bytes(t->rows);
@@ -155,15 +191,15 @@ static int add_rows(Text *t, const SchemaObject *table, Rope *ret_rows, ObjectId
 }
 
 /* data.sql: `rows` in a transaction of their own. */
-static int add_data_file(Text *t, DirBuilder *dir, const Rope *rows, const ObjectId *digest,
-                         Error *e)
+static int add_data_file(Text *t, DirBuilder *dir, const Rope *rows, const Buf *end,
+                         const ObjectId *digest, Error *e)
 {
     _cleanup_(rope_release) Rope rope = ROPE_INIT;
     int r = literal(t->small, DATA_BEGIN, e);
     if (r >= 0)
         r = rope_builder_rope(t->small, rows, e);
     if (r >= 0)
-        r = literal(t->small, DATA_END, e);
+        r = rope_builder_literal(t->small, end->data, end->len, e);
     if (r >= 0)
         r = rope_builder_finish(t->small, &rope, e);
     return r < 0 ? r : dir_builder_file(dir, "data.sql", MODE_FILE, &rope, digest, e);
@@ -172,6 +208,7 @@ static int add_data_file(Text *t, DirBuilder *dir, const Rope *rows, const Objec
 static int add_table(Text *t, const SchemaObject *table, Error *e)
 {
     _cleanup_(rope_release) Rope rows = ROPE_INIT;
+    _cleanup_(buf_release) Buf end = BUF_INIT;
     ObjectId digest;
     DirBuilder *dir = NULL;
     uint64_t n = 0;
@@ -180,9 +217,11 @@ static int add_table(Text *t, const SchemaObject *table, Error *e)
         return error_oom(e);
     r = restore_statement(t, table->sql, e);
     if (r >= 0)
-        r = add_rows(t, table, &rows, &digest, &n, e);
+        r = data_end(t, table->name, &end, e);
     if (r >= 0)
-        r = add_data_file(t, dir, &rows, &digest, e);
+        r = add_rows(t, table, &end, &rows, &digest, &n, e);
+    if (r >= 0)
+        r = add_data_file(t, dir, &rows, &end, &digest, e);
     if (r >= 0)
         r = add_schema_file(t, dir, table, e);
     if (r >= 0)
@@ -233,7 +272,7 @@ static int add_internal_table(Text *t, const SchemaObject *table, Error *e)
         r = literal(t->restore, "DELETE FROM sqlite_sequence;\n", e);
     else
         return 0;
-    return r < 0 ? r : add_rows(t, table, &rows, NULL, &n, e);
+    return r < 0 ? r : add_rows(t, table, NULL, &rows, NULL, &n, e);
 }
 
 static int add_header(Text *t, Error *e)
