@@ -197,7 +197,8 @@ static bool choose_revision(Bases *b, const ObjectId *previous, const ObjectId *
             return false;
         at = older;
     }
-    if (entry.depth >= DELTA_MAX_DEPTH)
+    /* Not on itself either: the chunk may be stored already, in a pack that can't be read now. */
+    if (entry.depth >= DELTA_MAX_DEPTH || store_holds(b->store, &at, id) <= 0)
         return false;
     *ret_choice = (BaseChoice){.id = at, .depth = (uint8_t)(entry.depth + 1), .age = (uint8_t)age};
     return true;

@@ -3,35 +3,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
-#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <xxhash.h>
 
+#include "store/catalogue_private.h"
 #include "util/cleanup.h"
 #include "util/io.h"
 
 #define BUSY_MS 10000
 
-/* Chunks of one transaction. Its pages, one or two a chunk in a large catalogue, stay in memory
- * until it ends, and only then are readers kept waiting: not for longer than writing them takes. */
-#define BATCH 8192
-
-struct Catalogue {
-    sqlite3 *db;
-    dev_t device; /* which file it is */
-    ino_t inode;
-    pthread_mutex_t lock; /* one statement at a time */
-    size_t n_added;       /* chunks in the transaction under way */
-    sqlite3_stmt *find;
-    sqlite3_stmt *add_chunk;
-};
-
 /* 1111575366 is 0x42414B46, "BAKF". */
 static const char schema[] =
     "PRAGMA application_id = 1111575366;"
-    "PRAGMA user_version = 1;"
+    "PRAGMA user_version = 2;"
     "CREATE TABLE backups (backup_id TEXT PRIMARY KEY, collection_namespace TEXT NOT NULL,"
     " collection_name TEXT NOT NULL, timestamp INTEGER NOT NULL, size_bytes INTEGER NOT NULL,"
     " record_count INTEGER NOT NULL, file_count INTEGER NOT NULL, includes_files INTEGER NOT NULL,"
@@ -44,17 +29,19 @@ static const char schema[] =
     " latest_name TEXT NOT NULL, archive_name TEXT NOT NULL, partial INTEGER NOT NULL,"
     " size_bytes INTEGER NOT NULL, record_count INTEGER NOT NULL, file_count INTEGER NOT NULL,"
     " table_count INTEGER NOT NULL, bytes_new INTEGER NOT NULL, root BLOB NOT NULL,"
-    " entries INTEGER NOT NULL);"
+    " entries INTEGER NOT NULL, checksum INTEGER NOT NULL);"
     "CREATE TABLE events (name TEXT PRIMARY KEY, type TEXT NOT NULL, ordinal INTEGER NOT NULL)"
     " WITHOUT ROWID;"
     "CREATE TABLE packs (pack INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE,"
     " size INTEGER NOT NULL);"
     "CREATE TABLE chunks (id BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,"
     " length INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE copies (id BLOB, pack INTEGER, offset INTEGER NOT NULL,"
+    " length INTEGER NOT NULL, PRIMARY KEY (id, pack)) WITHOUT ROWID;"
     "CREATE TABLE ledger (sha256 BLOB PRIMARY KEY, read_at INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;";
 
-static int failed(Catalogue *c, Error *e)
+int catalogue_failed(Catalogue *c, Error *e)
 {
     int code = sqlite3_extended_errcode(c->db) & 0xff;
     int errnum = code == SQLITE_FULL ? ENOSPC : code == SQLITE_NOMEM ? ENOMEM : EIO;
@@ -66,14 +53,15 @@ static int failed(Catalogue *c, Error *e)
     return r;
 }
 
-static int run(Catalogue *c, const char *sql, Error *e)
+int catalogue_run(Catalogue *c, const char *sql, Error *e)
 {
-    return sqlite3_exec(c->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : failed(c, e);
+    return sqlite3_exec(c->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : catalogue_failed(c, e);
 }
 
-static int prepare(Catalogue *c, const char *sql, sqlite3_stmt **ret_stmt, Error *e)
+int catalogue_prepare(Catalogue *c, const char *sql, sqlite3_stmt **ret_stmt, Error *e)
 {
-    return sqlite3_prepare_v2(c->db, sql, -1, ret_stmt, NULL) == SQLITE_OK ? 0 : failed(c, e);
+    return sqlite3_prepare_v2(c->db, sql, -1, ret_stmt, NULL) == SQLITE_OK ? 0
+                                                                           : catalogue_failed(c, e);
 }
 
 static void finalize(sqlite3_stmt **stmt)
@@ -81,13 +69,12 @@ static void finalize(sqlite3_stmt **stmt)
     sqlite3_finalize(*stmt);
 }
 
-/* Bind an id without copying it; it must outlive the step. */
-static void bind_id(sqlite3_stmt *stmt, int i, const ObjectId *id)
+void catalogue_bind_id(sqlite3_stmt *stmt, int i, const ObjectId *id)
 {
     sqlite3_bind_blob(stmt, i, id->b, ID_SIZE, SQLITE_STATIC);
 }
 
-static bool column_id(sqlite3_stmt *stmt, int i, ObjectId *ret_id)
+bool catalogue_column_id(sqlite3_stmt *stmt, int i, ObjectId *ret_id)
 {
     const void *blob = sqlite3_column_blob(stmt, i);
     if (!blob || sqlite3_column_bytes(stmt, i) != ID_SIZE)
@@ -96,11 +83,10 @@ static bool column_id(sqlite3_stmt *stmt, int i, ObjectId *ret_id)
     return true;
 }
 
-/* Run a statement that gives no rows, and finalize it. */
-static int step_done(Catalogue *c, sqlite3_stmt *stmt, Error *e)
+int catalogue_step_done(Catalogue *c, sqlite3_stmt *stmt, Error *e)
 {
     int code = sqlite3_step(stmt);
-    int r = code == SQLITE_DONE ? 0 : failed(c, e);
+    int r = code == SQLITE_DONE ? 0 : catalogue_failed(c, e);
     sqlite3_finalize(stmt);
     return r;
 }
@@ -111,7 +97,7 @@ static bool is_ours(Catalogue *c, const char *store_id)
     if (sqlite3_prepare_v2(c->db,
                            "SELECT value FROM meta, pragma_application_id, pragma_user_version"
                            " WHERE key = 'store_id' AND application_id = 1111575366"
-                           " AND user_version = 1",
+                           " AND user_version = 2",
                            -1, &stmt, NULL) != SQLITE_OK ||
         sqlite3_step(stmt) != SQLITE_ROW)
         return false;
@@ -121,17 +107,17 @@ static bool is_ours(Catalogue *c, const char *store_id)
 
 static int create_schema(Catalogue *c, const char *store_id, Error *e)
 {
-    int r = run(c, "BEGIN IMMEDIATE", e);
+    int r = catalogue_run(c, "BEGIN IMMEDIATE", e);
     if (r == 0)
-        r = run(c, schema, e);
+        r = catalogue_run(c, schema, e);
     sqlite3_stmt *stmt;
     if (r == 0)
-        r = prepare(c, "INSERT INTO meta VALUES ('store_id', ?1)", &stmt, e);
+        r = catalogue_prepare(c, "INSERT INTO meta VALUES ('store_id', ?1)", &stmt, e);
     if (r == 0) {
         sqlite3_bind_text(stmt, 1, store_id, -1, SQLITE_STATIC);
-        r = step_done(c, stmt, e);
+        r = catalogue_step_done(c, stmt, e);
     }
-    return r < 0 ? r : run(c, "COMMIT", e);
+    return r < 0 ? r : catalogue_run(c, "COMMIT", e);
 }
 
 static int open_db(const char *path, const char *store_id, bool writable, Catalogue **ret_catalogue,
@@ -168,11 +154,8 @@ static int open_db(const char *path, const char *store_id, bool writable, Catalo
                       : error_set(e, EBADMSG, "%s is not this store's catalogue", path);
         }
     }
-    if (r == 0 && sqlite3_prepare_v3(c->db,
-                                     "SELECT p.sha256, c.offset, c.length FROM chunks c"
-                                     " JOIN packs p ON p.pack = c.pack WHERE c.id = ?1",
-                                     -1, SQLITE_PREPARE_PERSISTENT, &c->find, NULL) != SQLITE_OK)
-        r = error_set(e, EBADMSG, "the catalogue is damaged: %s", sqlite3_errmsg(c->db));
+    if (r == 0)
+        r = catalogue_prepare_find(c, e);
     if (r < 0) {
         catalogue_free(c);
         return r;
@@ -230,34 +213,29 @@ void catalogue_free(Catalogue *c)
     free(c);
 }
 
-int catalogue_find(Catalogue *c, const ObjectId *id, ObjectId *ret_pack, uint32_t *ret_offset,
-                   uint32_t *ret_length)
-{
-    int r = -EIO;
-    pthread_mutex_lock(&c->lock);
-    bind_id(c->find, 1, id);
-    int code = sqlite3_step(c->find);
-    if (code == SQLITE_DONE)
-        r = -ENOENT;
-    if (code == SQLITE_ROW && column_id(c->find, 0, ret_pack)) {
-        sqlite3_int64 offset = sqlite3_column_int64(c->find, 1);
-        sqlite3_int64 length = sqlite3_column_int64(c->find, 2);
-        if (offset >= PACK_HEADER_SIZE && offset <= PACK_MAX && length > PACK_RECORD_SIZE &&
-            length <= (sqlite3_int64)(PACK_RECORD_SIZE + OBJECT_MAX)) {
-            *ret_offset = (uint32_t)offset;
-            *ret_length = (uint32_t)length;
-            r = 0;
-        }
-    }
-    sqlite3_reset(c->find);
-    pthread_mutex_unlock(&c->lock);
-    return r;
-}
-
 static char *column_dup(sqlite3_stmt *stmt, int i)
 {
     const char *text = (const char *)sqlite3_column_text(stmt, i);
     return strdup(text ? text : "");
+}
+
+/* Of all a row says: the catalogue is never synced, and readers believe it. */
+static int64_t checksum(const BackupInfo *b)
+{
+    const char *const texts[] = {b->id, b->collection, b->latest_name, b->archive_name};
+    const uint64_t numbers[] = {b->ordinal,     (uint64_t)b->timestamp, b->partial,
+                                b->size_bytes,  b->record_count,        b->file_count,
+                                b->table_count, b->bytes_new,           b->entries};
+    uint64_t sum = 0;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        sum = XXH64(texts[i], strlen(texts[i]), sum);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        uint8_t bytes[8];
+        store_u64(bytes, numbers[i]);
+        sum = XXH64(bytes, sizeof(bytes), sum);
+    }
+    sum = XXH64(b->manifest_sha256.b, ID_SIZE, sum);
+    return (int64_t)XXH64(b->root.b, ID_SIZE, sum);
 }
 
 static int read_info(sqlite3_stmt *stmt, BackupInfo *b)
@@ -278,7 +256,9 @@ static int read_info(sqlite3_stmt *stmt, BackupInfo *b)
         .entries = (uint64_t)sqlite3_column_int64(stmt, 14),
     };
     bool sound = b->id && b->collection && b->latest_name && b->archive_name &&
-                 column_id(stmt, 1, &b->manifest_sha256) && column_id(stmt, 13, &b->root);
+                 catalogue_column_id(stmt, 1, &b->manifest_sha256) &&
+                 catalogue_column_id(stmt, 13, &b->root) &&
+                 sqlite3_column_int64(stmt, 15) == checksum(b);
     if (!sound)
         backup_info_release(b);
     return sound ? 0 : -EIO;
@@ -319,7 +299,7 @@ int catalogue_manifests(Catalogue *c, int (*visit)(void *ctx, BackupInfo *info),
     return for_each(c,
                     "SELECT ordinal, sha256, backup_id, collection, timestamp, latest_name,"
                     " archive_name, partial, size_bytes, record_count, file_count, table_count,"
-                    " bytes_new, root, entries FROM manifests ORDER BY ordinal",
+                    " bytes_new, root, entries, checksum FROM manifests ORDER BY ordinal",
                     manifest_row, &v);
 }
 
@@ -342,11 +322,23 @@ int catalogue_events(Catalogue *c, int (*visit)(void *ctx, const char *name, con
     return for_each(c, "SELECT name, type, ordinal FROM events ORDER BY name", event_row, &v);
 }
 
+static int ordinal_row(void *ctx, sqlite3_stmt *stmt)
+{
+    sqlite3_int64 n = sqlite3_column_int64(stmt, 0);
+    *(uint64_t *)ctx = n > 0 ? (uint64_t)n : 0;
+    return 0;
+}
+
+int catalogue_last_ordinal(Catalogue *c, uint64_t *ret_ordinal)
+{
+    return for_each(c, "SELECT max(ordinal) FROM events", ordinal_row, ret_ordinal);
+}
+
 static int pack_row(void *ctx, sqlite3_stmt *stmt)
 {
     Visit *v = ctx;
     ObjectId sha256;
-    return column_id(stmt, 0, &sha256) ? v->pack(v->ctx, &sha256) : -EIO;
+    return catalogue_column_id(stmt, 0, &sha256) ? v->pack(v->ctx, &sha256) : -EIO;
 }
 
 int catalogue_packs(Catalogue *c, int (*visit)(void *ctx, const ObjectId *sha256), void *ctx)
@@ -358,7 +350,7 @@ int catalogue_packs(Catalogue *c, int (*visit)(void *ctx, const ObjectId *sha256
 int catalogue_begin(Catalogue *c, Error *e)
 {
     pthread_mutex_lock(&c->lock);
-    int r = run(c, "BEGIN IMMEDIATE", e);
+    int r = catalogue_run(c, "BEGIN IMMEDIATE", e);
     c->n_added = 0;
     pthread_mutex_unlock(&c->lock);
     return r;
@@ -367,7 +359,7 @@ int catalogue_begin(Catalogue *c, Error *e)
 int catalogue_commit(Catalogue *c, Error *e)
 {
     pthread_mutex_lock(&c->lock);
-    int r = run(c, "COMMIT", e);
+    int r = catalogue_run(c, "COMMIT", e);
     pthread_mutex_unlock(&c->lock);
     return r;
 }
@@ -375,72 +367,8 @@ int catalogue_commit(Catalogue *c, Error *e)
 void catalogue_rollback(Catalogue *c)
 {
     pthread_mutex_lock(&c->lock);
-    run(c, "ROLLBACK", NULL);
+    catalogue_run(c, "ROLLBACK", NULL);
     pthread_mutex_unlock(&c->lock);
-}
-
-static int add_chunks(Catalogue *c, sqlite3_int64 pack, const PackIndex *index, Error *e)
-{
-    int r = 0;
-    if (!c->add_chunk)
-        r = prepare(c, "INSERT OR REPLACE INTO chunks VALUES (?1, ?2, ?3, ?4)", &c->add_chunk, e);
-    for (size_t i = 0; r == 0 && i < index->n; i++) {
-        const PackEntry *p = &index->entries[i];
-        bind_id(c->add_chunk, 1, &p->id);
-        sqlite3_bind_int64(c->add_chunk, 2, pack);
-        sqlite3_bind_int64(c->add_chunk, 3, p->offset);
-        sqlite3_bind_int64(c->add_chunk, 4, (sqlite3_int64)PACK_RECORD_SIZE + p->stored_len);
-        if (sqlite3_step(c->add_chunk) != SQLITE_DONE)
-            r = failed(c, e);
-        sqlite3_reset(c->add_chunk);
-    }
-    return r;
-}
-
-int catalogue_add_pack(Catalogue *c, const ObjectId *sha256, uint64_t size, const PackIndex *index,
-                       Error *e)
-{
-    sqlite3_stmt *stmt;
-    pthread_mutex_lock(&c->lock);
-    int r = prepare(c, "INSERT INTO packs (sha256, size) VALUES (?1, ?2)", &stmt, e);
-    if (r == 0) {
-        bind_id(stmt, 1, sha256);
-        sqlite3_bind_int64(stmt, 2, (sqlite3_int64)size);
-        r = step_done(c, stmt, e);
-    }
-    if (r == 0)
-        r = add_chunks(c, sqlite3_last_insert_rowid(c->db), index, e);
-    c->n_added += index->n;
-    if (r == 0 && c->n_added >= BATCH) {
-        c->n_added = 0;
-        r = run(c, "COMMIT; BEGIN IMMEDIATE", e);
-    }
-    pthread_mutex_unlock(&c->lock);
-    return r;
-}
-
-/* Run `sql` with an id bound to ?1. */
-static int run_with_id(Catalogue *c, const char *sql, const ObjectId *id, Error *e)
-{
-    sqlite3_stmt *stmt;
-    int r = prepare(c, sql, &stmt, e);
-    if (r < 0)
-        return r;
-    bind_id(stmt, 1, id);
-    return step_done(c, stmt, e);
-}
-
-int catalogue_remove_pack(Catalogue *c, const ObjectId *sha256, Error *e)
-{
-    pthread_mutex_lock(&c->lock);
-    int r = run_with_id(c,
-                        "DELETE FROM chunks WHERE pack ="
-                        " (SELECT pack FROM packs WHERE sha256 = ?1)",
-                        sha256, e);
-    if (r == 0)
-        r = run_with_id(c, "DELETE FROM packs WHERE sha256 = ?1", sha256, e);
-    pthread_mutex_unlock(&c->lock);
-    return r;
 }
 
 static int add_backup_row(Catalogue *c, const Manifest *m, Error *e)
@@ -453,11 +381,12 @@ static int add_backup_row(Catalogue *c, const Manifest *m, Error *e)
     json_decref(map);
     const char *slash = strchr(b->collection, '/');
     sqlite3_stmt *stmt;
-    int r = prepare(c,
-                    "INSERT OR REPLACE INTO backups SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
-                    " 'local', ?10, ?11 WHERE NOT EXISTS"
-                    " (SELECT 1 FROM events WHERE type = 'deleted' AND ordinal = ?12)",
-                    &stmt, e);
+    int r = catalogue_prepare(
+        c,
+        "INSERT OR REPLACE INTO backups SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
+        " 'local', ?10, ?11 WHERE NOT EXISTS"
+        " (SELECT 1 FROM events WHERE type = 'deleted' AND ordinal = ?12)",
+        &stmt, e);
     if (r < 0)
         return r;
     sqlite3_bind_text(stmt, 1, b->id, -1, SQLITE_STATIC);
@@ -472,20 +401,21 @@ static int add_backup_row(Catalogue *c, const Manifest *m, Error *e)
     sqlite3_bind_text(stmt, 10, metadata, -1, SQLITE_STATIC);
     sqlite3_bind_int64(stmt, 11, json_integer_value(json_object_get(m->doc, "finished")));
     sqlite3_bind_int64(stmt, 12, (sqlite3_int64)b->ordinal);
-    return step_done(c, stmt, e);
+    return catalogue_step_done(c, stmt, e);
 }
 
 static int add_manifest_row(Catalogue *c, const BackupInfo *b, Error *e)
 {
     sqlite3_stmt *stmt;
-    int r = prepare(c,
-                    "INSERT OR REPLACE INTO manifests VALUES"
-                    " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-                    &stmt, e);
+    int r = catalogue_prepare(
+        c,
+        "INSERT OR REPLACE INTO manifests VALUES"
+        " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        &stmt, e);
     if (r < 0)
         return r;
     sqlite3_bind_int64(stmt, 1, (sqlite3_int64)b->ordinal);
-    bind_id(stmt, 2, &b->manifest_sha256);
+    catalogue_bind_id(stmt, 2, &b->manifest_sha256);
     sqlite3_bind_text(stmt, 3, b->id, -1, SQLITE_STATIC);
     sqlite3_bind_text(stmt, 4, b->collection, -1, SQLITE_STATIC);
     sqlite3_bind_int64(stmt, 5, b->timestamp);
@@ -497,9 +427,10 @@ static int add_manifest_row(Catalogue *c, const BackupInfo *b, Error *e)
     sqlite3_bind_int64(stmt, 11, (sqlite3_int64)b->file_count);
     sqlite3_bind_int64(stmt, 12, (sqlite3_int64)b->table_count);
     sqlite3_bind_int64(stmt, 13, (sqlite3_int64)b->bytes_new);
-    bind_id(stmt, 14, &b->root);
+    catalogue_bind_id(stmt, 14, &b->root);
     sqlite3_bind_int64(stmt, 15, (sqlite3_int64)b->entries);
-    return step_done(c, stmt, e);
+    sqlite3_bind_int64(stmt, 16, checksum(b));
+    return catalogue_step_done(c, stmt, e);
 }
 
 int catalogue_add_manifest(Catalogue *c, const Manifest *m, Error *e)
@@ -516,20 +447,20 @@ int catalogue_add_event(Catalogue *c, const char *name, const Event *event, Erro
 {
     sqlite3_stmt *stmt;
     pthread_mutex_lock(&c->lock);
-    int r = prepare(c, "INSERT OR REPLACE INTO events VALUES (?1, ?2, ?3)", &stmt, e);
+    int r = catalogue_prepare(c, "INSERT OR REPLACE INTO events VALUES (?1, ?2, ?3)", &stmt, e);
     if (r == 0) {
         sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC);
         sqlite3_bind_text(stmt, 2, event_type_name(event->type), -1, SQLITE_STATIC);
         sqlite3_bind_int64(stmt, 3, (sqlite3_int64)event->ordinal);
-        r = step_done(c, stmt, e);
+        r = catalogue_step_done(c, stmt, e);
     }
     if (r == 0 && event->type == EVENT_DELETED &&
-        (r = prepare(c,
-                     "DELETE FROM backups WHERE backup_id ="
-                     " (SELECT backup_id FROM manifests WHERE ordinal = ?1)",
-                     &stmt, e)) == 0) {
+        (r = catalogue_prepare(c,
+                               "DELETE FROM backups WHERE backup_id ="
+                               " (SELECT backup_id FROM manifests WHERE ordinal = ?1)",
+                               &stmt, e)) == 0) {
         sqlite3_bind_int64(stmt, 1, (sqlite3_int64)event->ordinal);
-        r = step_done(c, stmt, e);
+        r = catalogue_step_done(c, stmt, e);
     }
     pthread_mutex_unlock(&c->lock);
     return r;
@@ -539,9 +470,9 @@ int catalogue_ledger_get(Catalogue *c, const ObjectId *sha256, int64_t *ret_time
 {
     sqlite3_stmt *stmt;
     pthread_mutex_lock(&c->lock);
-    int r = prepare(c, "SELECT read_at FROM ledger WHERE sha256 = ?1", &stmt, NULL);
+    int r = catalogue_prepare(c, "SELECT read_at FROM ledger WHERE sha256 = ?1", &stmt, NULL);
     if (r == 0) {
-        bind_id(stmt, 1, sha256);
+        catalogue_bind_id(stmt, 1, sha256);
         *ret_time = sqlite3_step(stmt) == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
         sqlite3_finalize(stmt);
     }
@@ -553,11 +484,11 @@ int catalogue_ledger_set(Catalogue *c, const ObjectId *sha256, int64_t time, Err
 {
     sqlite3_stmt *stmt;
     pthread_mutex_lock(&c->lock);
-    int r = prepare(c, "INSERT OR REPLACE INTO ledger VALUES (?1, ?2)", &stmt, e);
+    int r = catalogue_prepare(c, "INSERT OR REPLACE INTO ledger VALUES (?1, ?2)", &stmt, e);
     if (r == 0) {
-        bind_id(stmt, 1, sha256);
+        catalogue_bind_id(stmt, 1, sha256);
         sqlite3_bind_int64(stmt, 2, time);
-        r = step_done(c, stmt, e);
+        r = catalogue_step_done(c, stmt, e);
     }
     pthread_mutex_unlock(&c->lock);
     return r;

@@ -5,6 +5,7 @@
 #include "store/event.h"
 #include "store/manifest.h"
 #include "store/pack.h"
+#include "store/places.h"
 
 typedef struct Catalogue Catalogue;
 
@@ -27,8 +28,13 @@ bool catalogue_is_same(const Catalogue *a, const Catalogue *b); /* the same file
 bool catalogue_is_replaced(const Catalogue *c, const char *dir);
 
 /* Where an object lies. -ENOENT when unknown; -EIO when the catalogue is damaged. */
-int catalogue_find(Catalogue *c, const ObjectId *id, ObjectId *ret_pack, uint32_t *ret_offset,
-                   uint32_t *ret_length);
+int catalogue_find(Catalogue *c, const ObjectId *id, Place *ret_place);
+
+/* Where it lies besides, when several packs hold it: at most `max` places; how many. */
+size_t catalogue_copies(Catalogue *c, const ObjectId *id, Place *places, size_t max);
+
+/* The highest ordinal that an event names; 0 for none. -EIO. */
+int catalogue_last_ordinal(Catalogue *c, uint64_t *ret_ordinal);
 
 /* Call `visit` for every row; nonzero stops and is returned. `info` is the callee's to keep or to
  * release. `deleted` and `verified` events are not applied. */

@@ -1,14 +1,34 @@
 /* Bringing the catalogue up to date: what a writer does first, and what reindex does from nothing.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "store/store_private.h"
 #include "util/cleanup.h"
 
+/* A writer that died, or whose sync failed, may have left packs under their names in directories
+ * that were never synced. Before anything relies on them they are. */
+static int sync_unknown(Store *s, const Lists *l, Error *e)
+{
+    const BackendOps *ops = s->backend->ops;
+    bool any = false, shards[256] = {false};
+    for (size_t i = 0; i < l->n_packs; i++)
+        if (!l->packs[i].in_catalogue)
+            any = shards[l->packs[i].sha256.b[0]] = true;
+    int r = any ? ops->sync_dir(s->backend, "packs", e) : 0;
+    for (unsigned i = 0; r == 0 && i < 256; i++) {
+        char dir[16];
+        snprintf(dir, sizeof(dir), "packs/%02x", i);
+        if (shards[i])
+            r = ops->sync_dir(s->backend, dir, e);
+    }
+    return r;
+}
+
 static int learn_packs(Store *s, Catalogue *c, const Lists *l, Error *e)
 {
-    int r = 0;
+    int r = sync_unknown(s, l, e);
     for (size_t i = 0; r == 0 && i < l->n_extra_packs; i++)
         r = catalogue_remove_pack(c, &l->extra_packs[i], e);
     for (size_t i = 0; r == 0 && i < l->n_packs; i++) {

@@ -195,8 +195,10 @@ static int publish_manifest(StoreWriter *w, json_t *doc, Manifest **ret_manifest
         else
             r = b->ops->publish(t, name, e);
     }
-    if (r == 0 && (r = b->ops->sync_dir(b, "manifests", e)) < 0)
-        error_prefix(e, "the backup is listed, but may not outlive a power failure");
+    if (r == 0 && (r = b->ops->sync_dir(b, "manifests", e)) < 0) {
+        error_prefix(e, "the backup %s is made, but may not outlive a power failure", m->info.id);
+        error_exit_code(e, BK_EXIT_PARTIAL);
+    }
     if (r < 0) {
         manifest_free(m);
         return r;
@@ -253,7 +255,7 @@ static int check_lock(const StoreWriter *w, Error *e)
 static int commit(StoreWriter *w, json_t *doc, Manifest **ret_manifest, Error *e)
 {
     Backend *b = w->store->backend;
-    uint64_t ordinal = 0;
+    uint64_t ordinal = 0, named = 0;
     const char *ns = "", *name = "";
     _cleanup_free_ char *collection = NULL;
     json_unpack(doc, "{s:{s:s, s:s}}", "collection", "namespace", &ns, "name", &name);
@@ -269,6 +271,13 @@ static int commit(StoreWriter *w, json_t *doc, Manifest **ret_manifest, Error *e
         r = name_backup(w, doc, collection, e);
     if (r == 0)
         r = b->ops->list(b, "manifests", max_ordinal, &ordinal, e);
+    /* Ordinals are never used again: an event may outlive the manifest it is about. */
+    if (r == 0 && catalogue_last_ordinal(w->store->catalogue, &named) < 0)
+        r = error_set(e, EIO, "cannot read the catalogue");
+    if (named > ordinal)
+        ordinal = named;
+    if (r == 0 && ordinal >= NUMBER_MAX)
+        r = error_set(e, EOVERFLOW, "the store has held as many backups as it can");
     if (r == 0 &&
         (json_object_set(doc, "packs", names) < 0 ||
          json_object_set_new(doc, "format", json_integer(1)) < 0 ||

@@ -91,13 +91,27 @@ int store_find(Store *s, const ObjectId *id, Place *ret_place)
     pthread_rwlock_rdlock(&s->lock);
     int r = places_find(&s->overlay, id, ret_place) || near_find(s, id, ret_place) ? 0 : -ENOENT;
     if (r < 0 && s->catalogue) {
-        r = catalogue_find(s->catalogue, id, &ret_place->pack, &ret_place->offset,
-                           &ret_place->length);
+        r = catalogue_find(s->catalogue, id, ret_place);
         if (r == 0)
             near_learn(s, &ret_place->pack);
     }
     pthread_rwlock_unlock(&s->lock);
     return r;
+}
+
+size_t store_places(Store *s, const ObjectId *id, Place *places, size_t max)
+{
+    size_t n = 0;
+    pthread_rwlock_rdlock(&s->lock);
+    if (n < max)
+        n += places_find(&s->overlay, id, &places[n]);
+    n += places_copies(&s->overlay, id, places + n, max - n);
+    if (s->catalogue && n < max)
+        n += catalogue_find(s->catalogue, id, &places[n]) == 0;
+    if (s->catalogue)
+        n += catalogue_copies(s->catalogue, id, places + n, max - n);
+    pthread_rwlock_unlock(&s->lock);
+    return n;
 }
 
 /* Objects of packs that the catalogue does not know go into the overlay. Lock held for writing. */
@@ -117,16 +131,20 @@ int store_overlay_update(Store *s, const Lists *l, Error *e)
     return 0;
 }
 
-bool store_holds(Store *s, const ObjectId *id)
+int store_holds(Store *s, const ObjectId *id, const ObjectId *without)
 {
     PackEntry entry;
     ObjectId at = *id, base;
     /* A delta is of no use without all it stands on. Depths fall, so that chains end. */
     for (unsigned above = DELTA_MAX_DEPTH + 1;; above = entry.depth, at = base) {
-        if (store_describe(s, &at, &entry, &base) < 0 || entry.depth >= above)
-            return false;
+        int r = without && id_compare(&at, without) == 0 ? -ENOENT
+                                                         : store_describe(s, &at, &entry, &base);
+        if (r == -ENOENT || r == -EBADMSG || r == -EIO || (r == 0 && entry.depth >= above))
+            return 0;
+        if (r < 0)
+            return r;
         if (entry.encoding != ENCODING_DELTA)
-            return true;
+            return 1;
     }
 }
 

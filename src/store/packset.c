@@ -16,9 +16,10 @@
 
 typedef struct Pack {
     ObjectId sha256;
-    BackendFile *file;                    /* NULL until used */
-    unsigned refs;                        /* readers of `file` right now */
-    PackIndex index;                      /* entries NULL until used */
+    BackendFile *file; /* NULL until used */
+    unsigned refs;     /* readers of `file` right now */
+    PackIndex index;   /* when `has_index` */
+    bool has_index;
     bool listed;                          /* seen by the refresh under way */
     struct Pack *open_prev, *open_next;   /* among those with a file */
     struct Pack *index_prev, *index_next; /* among those with an index */
@@ -57,8 +58,9 @@ static void close_pack(PackSet *s, Pack *p)
 
 static void drop_index(PackSet *s, Pack *p)
 {
-    if (p->index.entries) {
+    if (p->has_index) {
         pack_index_release(&p->index);
+        p->has_index = false;
         DL_DELETE2(s->indexed, p, index_prev, index_next);
         s->n_indexes--;
     }
@@ -288,6 +290,7 @@ static void keep_index(PackSet *s, Pack *p, const PackIndex *x)
     if (s->n_indexes >= MAX_INDEXES)
         drop_index(s, s->indexed);
     p->index = *x;
+    p->has_index = true;
     DL_APPEND2(s->indexed, p, index_prev, index_next);
     s->n_indexes++;
 }
@@ -326,7 +329,7 @@ int packset_describe(PackSet *s, const ObjectId *sha256, uint32_t offset, const 
     int r = -ENOENT;
     pthread_mutex_lock(&s->lock);
     Pack *p = find(s, sha256);
-    bool known = p && p->index.entries;
+    bool known = p && p->has_index;
     if (known) {
         r = answer(&p->index, offset, id, ret_entry, ret_base);
         DL_DELETE2(s->indexed, p, index_prev, index_next);
@@ -343,7 +346,7 @@ int packset_describe(PackSet *s, const ObjectId *sha256, uint32_t offset, const 
     r = answer(&x, offset, id, ret_entry, ret_base);
     pthread_mutex_lock(&s->lock);
     p = find(s, sha256);
-    if (p && !p->index.entries) {
+    if (p && !p->has_index) {
         keep_index(s, p, &x);
         x = (PackIndex){0};
     }

@@ -11,8 +11,16 @@ typedef struct Place {
     uint32_t offset, length;
 } Place;
 
+/* A further record of an object. */
+typedef struct PlacesCopy {
+    ObjectId id;
+    Location at;
+} PlacesCopy;
+
 typedef struct Places {
     IdMap map;
+    PlacesCopy *copies; /* few: objects are stored twice by mishap only */
+    size_t n_copies;
     ObjectId *packs; /* Location.pack counts in here */
     size_t n_packs;
 } Places;
@@ -26,3 +34,6 @@ bool places_knows(const Places *p, const ObjectId *pack);
 
 /* False when no pack that was added holds it. */
 bool places_find(const Places *p, const ObjectId *id, Place *ret_place);
+
+/* Where it lies besides, when several of the packs hold it: at most `max` places; how many. */
+size_t places_copies(const Places *p, const ObjectId *id, Place *places, size_t max);

@@ -6,6 +6,8 @@
 #include "store/store_private.h"
 #include "util/cleanup.h"
 
+#define COPIES_MAX 8 /* places tried of one object */
+
 StoreCodec *store_take_codec(Store *s)
 {
     pthread_mutex_lock(&s->codec_lock);
@@ -56,7 +58,8 @@ static int name_damage(Error *e, int r, const ObjectId *id, const Place *p)
     return -EIO;
 }
 
-static int read_record(Store *s, const ObjectId *id, const Place *p, Buf *bytes,
+/* The record at `p`, which must be of `id` and of a depth below `above`. */
+static int read_record(Store *s, const ObjectId *id, const Place *p, unsigned above, Buf *bytes,
                        PackRecord *ret_record, Error *e)
 {
     buf_clear(bytes);
@@ -67,39 +70,65 @@ static int read_record(Store *s, const ObjectId *id, const Place *p, Buf *bytes,
         r = pack_parse_record(bytes->data, p->length, ret_record, e);
     if (r == 0 && id_compare(&ret_record->entry.id, id) != 0)
         r = error_set(e, ESTALE, "another object lies there");
+    if (r == 0 && ret_record->entry.depth >= above)
+        r = error_set(e, EBADMSG, "damaged pack: a delta is not deeper than its base");
     return r;
 }
 
-/* Read the record of `id` into `bytes`. Where the catalogue is wrong (a prune moved the object, or
- * it is stale) the packs' own indexes are asked. */
-static int fetch_record(Store *s, const ObjectId *id, Buf *bytes, PackRecord *ret_record,
-                        Place *ret_place, Error *e)
+/* Try the places known, but for `tried` (may be NULL). Any copy will do that a chain may stand on.
+ */
+static int read_copies(Store *s, const ObjectId *id, const Place *tried, unsigned above, Buf *bytes,
+                       PackRecord *ret_record, Place *ret_place)
 {
-    Place first, second;
+    Place places[COPIES_MAX];
+    size_t n = store_places(s, id, places, COPIES_MAX);
+    for (size_t i = 0; i < n; i++)
+        if ((!tried || memcmp(&places[i], tried, sizeof(*tried)) != 0) &&
+            read_record(s, id, &places[i], above, bytes, ret_record, NULL) == 0) {
+            *ret_place = places[i];
+            return 0;
+        }
+    return -ENOENT;
+}
+
+/* Read a record of `id` into `bytes`, of a depth below `above`. Where the catalogue is wrong (a
+ * prune moved the object, or it is stale) the packs' own indexes are asked. */
+static int fetch_record(Store *s, const ObjectId *id, unsigned above, Buf *bytes,
+                        PackRecord *ret_record, Place *ret_place, Error *e)
+{
+    _cleanup_(error_release) Error why = ERROR_INIT;
+    Place first;
     int r = store_find(s, id, &first);
     bool found = r == 0;
     if (found) {
         *ret_place = first;
-        r = read_record(s, id, &first, bytes, ret_record, e);
-        if (r == 0 || r == -ENOMEM)
-            return r;
+        r = read_record(s, id, &first, above, bytes, ret_record, &why);
+        if (r == 0)
+            return 0;
+        if (r == -ENOMEM)
+            return error_oom(e);
+        if (read_copies(s, id, &first, above, bytes, ret_record, ret_place) == 0)
+            return 0;
         PackEntry entry;
         ObjectId base;
         if ((r == -EBADMSG || r == -EIO) &&
-            packset_describe(s->packs, &first.pack, first.offset, id, &entry, &base) == 0)
+            packset_describe(s->packs, &first.pack, first.offset, id, &entry, &base) == 0) {
+            error_move(e, &why);
             return name_damage(e, r, id, &first); /* the right place: the record is damaged */
+        }
     }
     store_overlay_fill(s);
+    if (read_copies(s, id, found ? &first : NULL, above, bytes, ret_record, ret_place) == 0)
+        return 0;
+    Place second;
     if (store_find(s, id, &second) == 0 &&
-        (!found || memcmp(&second, &first, sizeof(first)) != 0)) {
-        *ret_place = second;
-        r = read_record(s, id, &second, bytes, ret_record, e);
+        (!found || memcmp(&second, &first, sizeof(first)) != 0)) { /* what is wrong with that one */
         found = true;
+        *ret_place = second;
+        r = read_record(s, id, &second, above, bytes, ret_record, &why);
     }
-    if (r < 0)
-        return name_damage(e, r, id, found ? ret_place : NULL);
-    error_release(e); /* of the first attempt */
-    return 0;
+    error_move(e, &why);
+    return r < 0 ? name_damage(e, r, id, found ? ret_place : NULL) : 0;
 }
 
 /* Decode `top`: its chain of bases down to one that stands alone, then up again. Depths fall with
@@ -112,9 +141,8 @@ static int decode_chain(Store *s, StoreCodec *c, const PackRecord *top, Object *
     size_t n = 0;
     while (records[n].entry.encoding == ENCODING_DELTA) {
         Place place;
-        int r = fetch_record(s, &records[n].base, &c->chain[n], &records[n + 1], &place, e);
-        if (r == 0 && records[n + 1].entry.depth >= records[n].entry.depth)
-            r = error_set(e, EBADMSG, "damaged pack: a delta is not deeper than its base");
+        int r = fetch_record(s, &records[n].base, records[n].entry.depth, &c->chain[n],
+                             &records[n + 1], &place, e);
         if (r < 0)
             return r;
         n++;
@@ -162,7 +190,7 @@ int store_get(ObjectSource *source, const ObjectId *id, Object **ret_object, Err
     StoreCodec *c = store_take_codec(s);
     if (!c)
         return error_oom(e);
-    int r = fetch_record(s, id, &c->record, &record, &place, e);
+    int r = fetch_record(s, id, DELTA_MAX_DEPTH + 1, &c->record, &record, &place, e);
     if (r == 0) {
         r = decode_chain(s, c, &record, ret_object, e);
         if (r < 0 && r != -ENOMEM)

@@ -294,6 +294,15 @@ int store_renew_generation(Store *s, Error *e)
     return s->backend->ops->replace(s->backend, "generation", text, 33, false, e);
 }
 
+/* What is no sound event may have any number. */
+static uint64_t next_event(const Lists *l)
+{
+    for (size_t i = l->n_events; i-- > 0;)
+        if (!l->events[i].damaged)
+            return l->events[i].number + 1;
+    return 1;
+}
+
 /* One event about each of `n` backups. */
 static int add_events(Store *s, EventType type, const BackupInfo *const *backups, size_t n,
                       Error *e)
@@ -301,11 +310,16 @@ static int add_events(Store *s, EventType type, const BackupInfo *const *backups
     _cleanup_(lists_release) Lists l = {0};
     char name[EVENT_NAME_SIZE];
     int r = store_check_writable(s, e);
-    if (r == 0)
+    if (r == 0) {
+        pthread_rwlock_rdlock(&s->lock);
         r = lists_read(s->backend, s->packs, s->catalogue, &l, e);
+        pthread_rwlock_unlock(&s->lock);
+    }
     if (r < 0)
         return r;
-    uint64_t number = l.n_events ? l.events[l.n_events - 1].number + 1 : 1;
+    uint64_t number = next_event(&l);
+    if (n > NUMBER_MAX || number > NUMBER_MAX - n)
+        return error_set(e, EOVERFLOW, "the store's events have used up their numbers");
     for (size_t i = 0; r == 0 && i < n; i++)
         r = event_write(s->backend, number + i, type, backups[i]->id, backups[i]->ordinal, name, e);
     if (r == 0)

@@ -52,6 +52,10 @@ void store_free_codecs(Store *s);
 /* Where an object lies, as far as is known. -ENOENT. */
 int store_find(Store *s, const ObjectId *id, Place *ret_place);
 
+/* All places that are known, at most `max`; the order says nothing, and one may come twice. How
+ * many. */
+size_t store_places(Store *s, const ObjectId *id, Place *places, size_t max);
+
 /* What its pack's index says of an object; `ret_base` is set for deltas. -ENOENT. */
 int store_describe(Store *s, const ObjectId *id, PackEntry *ret_entry, ObjectId *ret_base);
 
@@ -63,8 +67,10 @@ int store_overlay_update(Store *s, const Lists *l, Error *e);
 int store_overlay_fill(Store *s);
 
 /* Whether packs that are there hold the object and all it is a delta of, by the packs' own indexes:
- * what a writer must know before it refers to the object. */
-bool store_holds(Store *s, const ObjectId *id);
+ * what a writer must know before it refers to the object. `without` (may be NULL) must not be among
+ * them. 1; 0, also where a pack is damaged or can't be read; -EMFILE, -ENOMEM and the like, which
+ * say nothing about the object. */
+int store_holds(Store *s, const ObjectId *id, const ObjectId *without);
 
 /* ObjectSource.get of a store. */
 int store_get(ObjectSource *source, const ObjectId *id, Object **ret_object, Error *e);

@@ -104,9 +104,10 @@ static int put_object(StoreWriter *w, StoreCodec *c, const PutTicket *t, const v
     w->stats.objects++;
     w->stats.bytes_in += len;
     pthread_mutex_unlock(&w->lock);
-    if (!known)
-        known = store_holds(w->store, &id);
-    int r = known ? 0 : add_new(w, c, t, data, len, &id, e);
+    int r = known ? 1 : store_holds(w->store, &id, NULL);
+    if (r < 0)
+        return error_errno(e, -r, "cannot tell whether a chunk is stored already");
+    r = r ? 0 : add_new(w, c, t, data, len, &id, e);
     if (r == 0)
         *ret_id = id;
     return r;

@@ -84,9 +84,9 @@ static int look_up(Catalogue *c, uint64_t kind, uint64_t chunks, double *ret_us,
 {
     double start = clock_monotonic();
     for (uint32_t i = 0; i < LOOK_UPS; i++) {
-        ObjectId id = make_id(kind, mix(i) % chunks), pack;
-        uint32_t offset, length;
-        int r = catalogue_find(c, &id, &pack, &offset, &length);
+        ObjectId id = make_id(kind, mix(i) % chunks);
+        Place place;
+        int r = catalogue_find(c, &id, &place);
         if (r != (kind == 1 ? 0 : -ENOENT))
             return error_set(e, EIO, "a look-up gave %d", r);
     }

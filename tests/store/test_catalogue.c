@@ -59,13 +59,12 @@ static void test_objects(void **state)
     add_pack(c, 2, 3);
     assert_ok(catalogue_commit(c, &error));
     for (int round = 0; round < 2; round++) {
-        ObjectId pack;
-        uint32_t offset, length;
-        assert_int_equal(catalogue_find(c, &(ObjectId){{1, 5, 2}}, &pack, &offset, &length), 0);
-        assert_int_equal(pack.b[0], 1);
-        assert_int_equal(offset, PACK_HEADER_SIZE + 517 * 100);
-        assert_int_equal(length, PACK_RECORD_SIZE + 12);
-        assert_int_equal(catalogue_find(c, &(ObjectId){{3}}, &pack, &offset, &length), -ENOENT);
+        Place place;
+        assert_int_equal(catalogue_find(c, &(ObjectId){{1, 5, 2}}, &place), 0);
+        assert_int_equal(place.pack.b[0], 1);
+        assert_int_equal(place.offset, PACK_HEADER_SIZE + 517 * 100);
+        assert_int_equal(place.length, PACK_RECORD_SIZE + 12);
+        assert_int_equal(catalogue_find(c, &(ObjectId){{3}}, &place), -ENOENT);
         catalogue_free(c);
         c = open_catalogue(*state, CATALOGUE_READ);
     }
@@ -74,28 +73,60 @@ static void test_objects(void **state)
     assert_ok(catalogue_begin(c, &error));
     assert_ok(catalogue_remove_pack(c, &(ObjectId){{1}}, &error));
     assert_ok(catalogue_commit(c, &error));
-    ObjectId pack;
-    uint32_t offset, length;
-    assert_int_equal(catalogue_find(c, &(ObjectId){{1, 5, 2}}, &pack, &offset, &length), -ENOENT);
-    assert_int_equal(catalogue_find(c, &(ObjectId){{2, 1}}, &pack, &offset, &length), 0);
+    Place place;
+    assert_int_equal(catalogue_find(c, &(ObjectId){{1, 5, 2}}, &place), -ENOENT);
+    assert_int_equal(catalogue_find(c, &(ObjectId){{2, 1}}, &place), 0);
     catalogue_free(c);
     catalogue_free(NULL);
+}
+
+/* An object that several packs hold: the newest is found first, the others besides. */
+static void test_copies(void **state)
+{
+    Error error = ERROR_INIT;
+    Catalogue *c = open_catalogue(*state, CATALOGUE_WRITE);
+    PackEntry entry = {.id = {{7}}, .offset = PACK_HEADER_SIZE, .stored_len = 12};
+    const PackIndex x = {.n = 1, .entries = &entry};
+    const ObjectId packs[] = {{{1}}, {{2}}, {{3}}};
+    Place place, copies[4];
+    assert_ok(catalogue_begin(c, &error));
+    for (size_t i = 0; i < 3; i++) {
+        entry.offset = PACK_HEADER_SIZE + (uint32_t)i;
+        assert_ok(catalogue_add_pack(c, &packs[i], 1000, &x, &error));
+        assert_int_equal(catalogue_find(c, &entry.id, &place), 0);
+        assert_int_equal(place.pack.b[0], i + 1);
+        assert_int_equal(place.offset, PACK_HEADER_SIZE + i);
+        assert_int_equal(catalogue_copies(c, &entry.id, copies, 4), i);
+    }
+    assert_int_equal(copies[0].pack.b[0], 1);
+    assert_int_equal(copies[1].pack.b[0], 2);
+    assert_int_equal(catalogue_copies(c, &entry.id, copies, 1), 1);
+    assert_int_equal(catalogue_copies(c, &(ObjectId){{8}}, copies, 4), 0);
+    /* The first goes: another takes its place. */
+    assert_ok(catalogue_remove_pack(c, &packs[2], &error));
+    assert_int_equal(catalogue_find(c, &entry.id, &place), 0);
+    assert_true(place.pack.b[0] == 1 || place.pack.b[0] == 2);
+    assert_ok(catalogue_remove_pack(c, &place.pack, &error));
+    assert_int_equal(catalogue_find(c, &entry.id, &place), 0);
+    assert_ok(catalogue_remove_pack(c, &place.pack, &error));
+    assert_int_equal(catalogue_find(c, &entry.id, &place), -ENOENT);
+    assert_ok(catalogue_commit(c, &error));
+    catalogue_free(c);
 }
 
 static void test_rollback(void **state)
 {
     Error error = ERROR_INIT;
     Catalogue *c = open_catalogue(*state, CATALOGUE_WRITE);
-    ObjectId pack;
-    uint32_t offset, length;
+    Place place;
     assert_ok(catalogue_begin(c, &error));
     add_pack(c, 1, 10);
     catalogue_rollback(c);
-    assert_int_equal(catalogue_find(c, &(ObjectId){{1}}, &pack, &offset, &length), -ENOENT);
+    assert_int_equal(catalogue_find(c, &(ObjectId){{1}}, &place), -ENOENT);
     assert_ok(catalogue_begin(c, &error));
     add_pack(c, 1, 10);
     assert_ok(catalogue_commit(c, &error));
-    assert_int_equal(catalogue_find(c, &(ObjectId){{1}}, &pack, &offset, &length), 0);
+    assert_int_equal(catalogue_find(c, &(ObjectId){{1}}, &place), 0);
     catalogue_free(c);
 }
 
@@ -103,7 +134,7 @@ static void test_rollback(void **state)
 static void test_unusable_ones(void **state)
 {
     static const char *const changes[] = {
-        "PRAGMA user_version = 2",
+        "PRAGMA user_version = 1",
         "PRAGMA application_id = 7",
         "UPDATE meta SET value = 'ffffffffffffffffffffffffffffffff' WHERE key = 'store_id'",
         "DROP TABLE chunks",
@@ -153,9 +184,8 @@ static void test_nonsense_rows(void **state)
                     "UPDATE chunks SET offset = 'x' WHERE substr(hex(id), 3, 2) = '05';");
     c = open_catalogue(*state, CATALOGUE_READ);
     for (uint8_t i = 0; i < 6; i++) {
-        ObjectId pack;
-        uint32_t offset, length;
-        assert_true(catalogue_find(c, &(ObjectId){{1, i}}, &pack, &offset, &length) < 0);
+        Place place;
+        assert_true(catalogue_find(c, &(ObjectId){{1, i}}, &place) < 0);
     }
     catalogue_free(c);
 }
@@ -189,6 +219,7 @@ int main(void)
 {
 #define IN_DIR(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
+        IN_DIR(test_objects),       IN_DIR(test_copies),
         IN_DIR(test_objects),       IN_DIR(test_rollback),
         IN_DIR(test_unusable_ones), IN_DIR(test_nonsense_rows),
         IN_DIR(test_the_ledger),    IN_DIR(test_a_read_only_one_is_not_written),

@@ -50,6 +50,48 @@ static void dump(Fixture *f, Buf *out)
     sqlite3_close(db);
 }
 
+static char synced[4096];
+static int (*real_sync_dir)(Backend *b, const char *dir, Error *e);
+
+static int note_sync_dir(Backend *b, const char *dir, Error *e)
+{
+    strcat(strcat(synced, dir), " ");
+    return real_sync_dir(b, dir, e);
+}
+
+/* Packs of a writer that died before it synced their directories: whoever learns of them does. */
+static void test_directories_of_unknown_packs_are_synced(void **state)
+{
+    Fixture *f = *state;
+    Backend *b = store_backend(f->store);
+    const BackendOps *real = b->ops;
+    BackendOps ops = *real;
+    ObjectId *names = NULL;
+    size_t n;
+    char path[600];
+    real_sync_dir = ops.sync_dir;
+    ops.sync_dir = note_sync_dir;
+    synced[0] = 0;
+    b->ops = &ops;
+    fixture_begin(f);
+    writer_end(f->writer);
+    assert_string_equal(synced, ""); /* all are known */
+    snprintf(path, sizeof(path), "%s/metadata.db", f->path);
+    assert_int_equal(unlink(path), 0);
+    fixture_begin(f);
+    writer_end(f->writer);
+    f->writer = NULL;
+    b->ops = real;
+    assert_non_null(strstr(synced, "packs "));
+    assert_int_equal(packset_names(store_packs(f->store), &names, &n), 0);
+    for (size_t i = 0; i < n; i++) {
+        char dir[16];
+        snprintf(dir, sizeof(dir), "packs/%02x ", names[i].b[0]);
+        assert_non_null(strstr(synced, dir));
+    }
+    free(names);
+}
+
 /* Harm the catalogue with `command` (in the store's directory): the next writer puts it right. */
 static void check(Fixture *f, const char *command)
 {
@@ -129,6 +171,7 @@ int main(void)
 {
 #define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
+        WITH_STORE(test_directories_of_unknown_packs_are_synced),
         WITH_STORE(test_whatever_happened_to_it),
         WITH_STORE(test_from_scratch),
         WITH_STORE(test_unreadable_packs),
