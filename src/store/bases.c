@@ -17,6 +17,8 @@
  * end of their chains together: 1 in 24 a backup, below the 1/16 a backup may store anew. */
 #define REROOT_AGE    24
 #define REROOT_ONE_IN 24
+/* A delta is kept when it is at most this part of what the chunk takes whole, as a fraction. */
+#define PAYS(delta, whole) ((delta) < (whole) / 8 * 7)
 /* A guess by position is given up after so many more failures than successes. */
 #define GUESS_CREDIT 8
 
@@ -34,8 +36,9 @@ struct Bases {
     size_t n, cap;
     uint32_t *heads[SKETCH_FEATURES]; /* by feature; built at the first choice */
     size_t n_heads;                   /* a power of two */
-    pthread_mutex_t lock;             /* guards building */
+    pthread_mutex_t lock;             /* guards building, and `whole_ratio` */
     bool built;
+    double whole_ratio; /* what chunks of this file are compressed to when stored whole */
     Marks marks;
     atomic_int guess_credit;
 };
@@ -46,6 +49,7 @@ int bases_new(Store *s, Bases **ret_bases)
     if (!b)
         return -ENOMEM;
     b->store = s;
+    b->whole_ratio = 0.4;
     pthread_mutex_init(&b->lock, NULL);
     atomic_init(&b->guess_credit, GUESS_CREDIT);
     *ret_bases = b;
@@ -88,6 +92,7 @@ static bool build(Bases *b)
         if (!(b->heads[i] = calloc(n_heads, sizeof(*b->heads[i]))))
             return false;
     b->n_heads = n_heads;
+    uint64_t whole = 0, stored = 0;
     for (size_t k = 0; k < b->n; k++) {
         Base *x = &b->list[k];
         PackEntry entry;
@@ -95,6 +100,10 @@ static bool build(Bases *b)
         if (store_describe(b->store, &x->id, &entry, &base) < 0)
             continue;
         x->head = entry.head;
+        if (entry.encoding != ENCODING_DELTA) {
+            whole += entry.plain_len;
+            stored += entry.stored_len;
+        }
         if (sketch_is_empty(&entry.sketch))
             continue;
         x->sketch = entry.sketch;
@@ -104,6 +113,8 @@ static bool build(Bases *b)
             *head = (uint32_t)k + 1;
         }
     }
+    if (whole)
+        b->whole_ratio = (double)stored / (double)whole;
     return true;
 }
 
@@ -165,6 +176,13 @@ static const Base *find_similar(const Bases *b, const Sketch *sketch, uint64_t o
     return best;
 }
 
+/* The chunk that began alike: what follows may have changed in every row. */
+static const Base *find_head(const Bases *b, uint64_t head)
+{
+    size_t i = marks_find(&b->marks, head);
+    return i == MARKS_NONE ? NULL : &b->list[i];
+}
+
 static const Base *find_at(const Bases *b, uint64_t offset)
 {
     size_t lo = 0, hi = b->n;
@@ -204,26 +222,42 @@ static bool choose_revision(Bases *b, const ObjectId *previous, const ObjectId *
     return true;
 }
 
-bool bases_choose(Bases *b, const ObjectId *id, const Sketch *sketch, uint64_t offset,
-                  BaseChoice *ret_choice)
+bool bases_choose(Bases *b, const BaseQuery *query, BaseChoice *ret_choice)
 {
     if (b->n == 0 || !ensure_built(b))
         return false;
-    const Base *base = find_similar(b, sketch, offset);
-    bool guess = !base;
-    if (guess && atomic_load(&b->guess_credit) <= 0)
+    const Base *base = find_similar(b, &query->sketch, query->offset);
+    bool is_guess = !base;
+    if (is_guess && atomic_load(&b->guess_credit) <= 0)
         return false;
-    if (guess)
-        base = find_at(b, offset);
-    if (!choose_revision(b, &base->id, id, ret_choice))
+    if (is_guess)
+        base = find_head(b, query->head);
+    if (!base)
+        base = find_at(b, query->offset);
+    if (!choose_revision(b, &base->id, &query->id, ret_choice))
         return false;
-    ret_choice->by_position = guess;
+    ret_choice->is_guess = is_guess;
     return true;
+}
+
+bool bases_pays(Bases *b, size_t len, size_t stored)
+{
+    pthread_mutex_lock(&b->lock);
+    size_t whole = (size_t)((double)len * b->whole_ratio);
+    pthread_mutex_unlock(&b->lock);
+    return PAYS(stored, whole);
+}
+
+void bases_note_whole(Bases *b, size_t len, size_t stored)
+{
+    pthread_mutex_lock(&b->lock);
+    b->whole_ratio += ((double)stored / (double)len - b->whole_ratio) / 16;
+    pthread_mutex_unlock(&b->lock);
 }
 
 void bases_learn(Bases *b, const BaseChoice *choice, bool paid)
 {
-    if (!choice->by_position)
+    if (!choice->is_guess)
         return;
     int credit = atomic_load(&b->guess_credit);
     if (paid && credit < GUESS_CREDIT)

@@ -19,18 +19,31 @@ int bases_add(Bases *b, const ObjectId *id, uint64_t offset);
  * not known. Valid as long as `b`. Looks the chunks up in the packs' indexes. */
 const Marks *bases_marks(Bases *b);
 
-/* How a new chunk is to be stored. */
+/* A chunk of the new version. */
+typedef struct BaseQuery {
+    ObjectId id;
+    Sketch sketch;
+    uint64_t head;   /* mark_head of it */
+    uint64_t offset; /* where it stands in the file */
+} BaseQuery;
+
+/* How it is to be stored. */
 typedef struct BaseChoice {
     ObjectId id;   /* of the base */
     uint8_t depth; /* of the new record */
     uint8_t age;
-    bool by_position; /* no sketch matched: a guess */
+    bool is_guess; /* no sketch matched: the base begins alike, or stood at that place */
 } BaseChoice;
 
-/* Choose for a chunk `id` of the new version, which stands at `offset`. False: store it whole.
- * Thread-safe once all chunks are added. */
-bool bases_choose(Bases *b, const ObjectId *id, const Sketch *sketch, uint64_t offset,
-                  BaseChoice *ret_choice);
+/* False: store it whole. Thread-safe once all chunks are added. */
+bool bases_choose(Bases *b, const BaseQuery *query, BaseChoice *ret_choice);
+
+/* Whether a delta of `stored` bytes is worth it for a chunk of `len`: by what chunks of this file
+ * take whole, so that not everything has to be compressed twice. Thread-safe. */
+bool bases_pays(Bases *b, size_t len, size_t stored);
+
+/* Tell what a chunk took whole. Thread-safe. */
+void bases_note_whole(Bases *b, size_t len, size_t stored);
 
 /* Tell whether a choice paid: guesses that keep failing are not made any more. Thread-safe. */
 void bases_learn(Bases *b, const BaseChoice *choice, bool paid);

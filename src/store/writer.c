@@ -15,12 +15,10 @@
 #define DEFAULT_LEVEL 3
 #define DELTA_LEVEL   3
 
-/* A delta is kept when it is at most this part of what the chunk takes whole, as a fraction. */
-#define PAYS(delta, whole) ((delta) < (whole) / 8 * 7)
-
-/* Compress against `choice`'s base into the codec's buffer, if that pays. 1 when it did. */
-static int try_delta(StoreWriter *w, StoreCodec *c, const BaseChoice *choice, const void *data,
-                     size_t len, Error *e)
+/* Compress against `choice`'s base, of `bases`, into the codec's buffer, if that pays. 1 when it
+ * did. */
+static int try_delta(StoreWriter *w, StoreCodec *c, Bases *bases, const BaseChoice *choice,
+                     const void *data, size_t len, Error *e)
 {
     Object *base;
     int r = object_get(store_objects(w->store), &choice->id, &base, NULL);
@@ -31,19 +29,7 @@ static int try_delta(StoreWriter *w, StoreCodec *c, const BaseChoice *choice, co
     object_unref(base);
     if (r < 0)
         return error_errno(e, -r, "cannot compress");
-    pthread_mutex_lock(&w->lock);
-    size_t whole = (size_t)((double)len * w->whole_ratio);
-    pthread_mutex_unlock(&w->lock);
-    return PAYS(c->record.len, whole);
-}
-
-/* What whole chunks are compressed to, as a fraction: by it deltas are judged without compressing
- * everything twice. */
-static void note_whole(StoreWriter *w, size_t len, size_t stored)
-{
-    pthread_mutex_lock(&w->lock);
-    w->whole_ratio += ((double)stored / (double)len - w->whole_ratio) / 16;
-    pthread_mutex_unlock(&w->lock);
+    return bases_pays(bases, len, c->record.len);
 }
 
 /* Compress a new object and append it to the open pack of its kind. `c` is the thread's own. */
@@ -57,8 +43,10 @@ static int add_new(StoreWriter *w, StoreCodec *c, const PutTicket *t, const void
     if (t->type == OBJECT_DATA && w->deltas) {
         sketch_of(t->kind, data, len, &entry.sketch);
         entry.head = mark_head(data, len);
-        if (t->bases && bases_choose(t->bases, id, &entry.sketch, t->offset, &choice)) {
-            int paid = try_delta(w, c, &choice, data, len, e);
+        const BaseQuery query = {
+            .id = *id, .sketch = entry.sketch, .head = entry.head, .offset = t->offset};
+        if (t->bases && bases_choose(t->bases, &query, &choice)) {
+            int paid = try_delta(w, c, t->bases, &choice, data, len, e);
             if (paid < 0)
                 return paid;
             bases_learn(t->bases, &choice, paid);
@@ -80,8 +68,8 @@ static int add_new(StoreWriter *w, StoreCodec *c, const PutTicket *t, const void
         entry.age = bases_first_age(id);
         stored = encoding == ENCODING_RAW ? data : c->record.data;
         entry.stored_len = (uint32_t)(encoding == ENCODING_RAW ? len : c->record.len);
-        if (t->type == OBJECT_DATA)
-            note_whole(w, len, entry.stored_len);
+        if (t->bases)
+            bases_note_whole(t->bases, len, entry.stored_len);
     }
     int r = 0;
     pthread_mutex_lock(&w->lock);
@@ -268,7 +256,6 @@ int writer_begin(Store *s, const WriterOptions *o, StoreWriter **ret_writer, Err
     w->store = s;
     w->level = o->level ? o->level : DEFAULT_LEVEL;
     w->deltas = !o->no_deltas;
-    w->whole_ratio = 0.4;
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->ticket_done, NULL);
     r = lock_acquire(s->path, o->lock_wait, o->cancel, o->on_wait, o->on_wait_ctx, &w->store_lock,

@@ -26,8 +26,7 @@ struct StoreWriter {
     size_t n_packs;
     bool published; /* the packs have their names, and belong to the store */
     WriterStats stats;
-    double whole_ratio; /* compressed to plain size of chunks stored whole, lately */
-    Error failure;      /* the first one */
+    Error failure; /* the first one */
 
     Queue queue; /* of PutTicket, to the threads */
     pthread_t *threads;
