@@ -239,6 +239,9 @@ static int take_sources(char **argv, int n, const char ***ret_sources)
 static bool is_disabled(void)
 {
     const char *enabled = getenv("BACKUP_ENABLED");
+    if (enabled && *enabled && strcasecmp(enabled, "true") != 0 &&
+        strcasecmp(enabled, "false") != 0)
+        report_note(PROGRAM, "BACKUP_ENABLED is neither true nor false: backing up");
     return enabled && strcasecmp(enabled, "false") == 0;
 }
 

@@ -86,6 +86,16 @@ static int make_files(Run *x, const char *const *specs, size_t n, Error *e)
     return r < 0 ? r : leave_out(x, e);
 }
 
+/* A job whose secret is missing must not take libpq's defaults, whatever is there, for its
+ * database. */
+static int empty_variable(const char *name, Error *e)
+{
+    int r = error_set(e, EINVAL, "no SOURCE was given, and $%s is set but empty", name);
+    error_hint(e, "is a secret missing, or misspelt? Without the variable libpq's own are used");
+    error_exit_code(e, BK_EXIT_USAGE);
+    return r;
+}
+
 static int make_sources(Run *x, Error *e)
 {
     const char *fallback[1] = {NULL};
@@ -94,6 +104,8 @@ static int make_sources(Run *x, Error *e)
     if (n == 0) {
         const char *supabase = getenv("SUPABASE_DB_URL"), *url = getenv("DATABASE_URL");
         fallback[0] = supabase && *supabase ? supabase : url && *url ? url : NULL;
+        if (!fallback[0] && (supabase || url))
+            return empty_variable(supabase ? "SUPABASE_DB_URL" : "DATABASE_URL", e);
         specs = fallback;
         n = 1;
     }

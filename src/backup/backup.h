@@ -11,7 +11,8 @@ typedef struct BackupOptions {
     const char *environment;                              /* NULL when not given */
     json_t *tags;                                         /* object of texts, or NULL; borrowed */
     const char *const *sources;                           /* SOURCE arguments; all file: ones together are one source */
-    size_t n_sources; /* 0: $SUPABASE_DB_URL, $DATABASE_URL, then libpq's variables */
+    size_t n_sources; /* 0: $SUPABASE_DB_URL, $DATABASE_URL, then libpq's variables; a variable
+                       * that is set to nothing, and no other, is refused */
     double lock_wait; /* seconds */
     int level;        /* zstd; 0 for the default */
     bool no_deltas;   /* store every chunk whole */

@@ -122,6 +122,8 @@ static int make_mount(struct fuse_session *session, const char *mountpoint, Erro
     int r = error_set(e, EIO, "cannot mount on %s%s%s", mountpoint, *why ? ": " : "", why);
     if (access("/dev/fuse", F_OK) < 0)
         error_hint(e, "there is no /dev/fuse: `modprobe fuse`, or allow it in this container");
+    else if (access("/dev/fuse", R_OK | W_OK) < 0)
+        error_hint(e, "this user may not open /dev/fuse: its mode is usually 0666");
     else if (geteuid() != 0)
         error_hint(e, "the package fuse3 must be installed, the directory be yours, and "
                       "user_allow_other stand in /etc/fuse.conf for -o allow_other");

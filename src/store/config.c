@@ -38,10 +38,16 @@ int store_config_new(const char *collection, StoreConfig *ret_config, Error *e)
     return 0;
 }
 
-static int no_store(Error *e, const char *path)
+static int no_store(Backend *b, const char *path, Error *e)
 {
+    bool was_one = b->ops->stamp(b, "packs") && b->ops->stamp(b, "manifests");
     int r = error_set(e, ENOENT, "%s is no bakfs store", path);
-    error_hint(e, "`bakfs-store init --store %s` makes one", path);
+    if (was_one)
+        error_hint(e, "it has packs and manifests, but config.json is missing: copy it back from "
+                      "another copy of the store");
+    else
+        error_hint(e, "name a directory that `bakfs-store init` made; `bakfs-store init --store "
+                      "DIR` makes a store of one that is empty or does not exist");
     error_exit_code(e, BK_EXIT_NO_STORE);
     return r;
 }
@@ -103,7 +109,7 @@ int store_config_load(Backend *b, const char *path, bool writing, StoreConfig *r
     _cleanup_(buf_release) Buf bytes = BUF_INIT;
     int r = b->ops->slurp(b, "config.json", CONFIG_MAX, &bytes, e);
     if (r == -ENOENT)
-        return no_store(e, path);
+        return no_store(b, path, e);
     if (r < 0)
         return r;
     json_t *doc = json_loadb((const char *)bytes.data, bytes.len, 0, NULL);

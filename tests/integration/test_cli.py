@@ -94,6 +94,18 @@ def test_store_from_the_environment(build, store, shop):
     assert len(store.list()) == 1
 
 
+def test_an_empty_variable_is_no_source(store):
+    """A job whose secret is missing must not back up whatever libpq finds."""
+    for env in ({"SUPABASE_DB_URL": ""}, {"DATABASE_URL": ""},
+                {"SUPABASE_DB_URL": "", "DATABASE_URL": ""}):
+        done = store.dump(exit=helpers.USAGE, env=env)
+        assert f"${next(iter(env))} is set but empty" in done.stderr
+    done = store.dump(exit=helpers.FAILED, env={"SUPABASE_DB_URL": "", "PGCONNECT_TIMEOUT": "2",
+                                                "DATABASE_URL": "postgres://127.0.0.1:1/x"})
+    assert "$DATABASE_URL was used" in done.stderr
+    assert store.list() == []
+
+
 def test_backups_switched_off(build, store, shop, tmp_path):
     before = helpers.tree_digest(store)
     env = {"BACKUP_ENABLED": "false"}
@@ -103,8 +115,10 @@ def test_backups_switched_off(build, store, shop, tmp_path):
     # Not even a store or a source that can be reached is asked for.
     helpers.run(build.dump, "--store", tmp_path / "absent", "sqlite:/no/such.db", env=env)
     assert not (tmp_path / "absent").exists()
-    store.dump(f"sqlite:{shop}", env={"BACKUP_ENABLED": "true"})
-    assert len(store.list()) == 1
+    assert store.dump(f"sqlite:{shop}", env={"BACKUP_ENABLED": "true"}).stderr.count("ENABLED") == 0
+    assert "neither true nor false" in store.dump(f"sqlite:{shop}", "-c", "default/no",
+                                                  env={"BACKUP_ENABLED": "no"}).stderr
+    assert len(store.list()) == 2
 
 
 def test_newer_format_is_refused(build, store, shop, tmp_path):

@@ -133,7 +133,7 @@ def test_catalogue_tables(store, shop):
     (path,) = helpers.query(store.path / "metadata.db", "SELECT storage_path FROM backups")
     assert (store.path / path).is_file()
     assert helpers.query(store.path / "metadata.db", "PRAGMA application_id") == [str(0x42414B46)]
-    assert helpers.query(store.path / "metadata.db", "PRAGMA user_version") == ["1"]
+    assert helpers.query(store.path / "metadata.db", "PRAGMA user_version") == ["2"]
 
 
 def test_file_modes(store, shop):

@@ -481,6 +481,18 @@ class TestFiles:
             assert stat.S_IMODE((tmp_path / "out/roles.sql").stat().st_mode) == 0o400
         assert result["tables"] == len(ALL)
 
+    def test_not_into_the_store(self, lite, tmp_path, monkeypatch):
+        before = helpers.tree_digest(lite.store.path)
+        (tmp_path / "link").symlink_to(lite.store.path)
+        for target in (lite.store.path, lite.store.path / "new", tmp_path / "link" / "a" / "b",
+                       lite.store.path / "packs"):
+            assert "in the store" in lite("--to", f"file:{target}", "--overwrite", "--yes",
+                                          exit=1).stderr
+        monkeypatch.chdir(lite.store.path)
+        assert "in the store" in lite("--to", "file:new", exit=1).stderr
+        assert helpers.tree_digest(lite.store.path) == before
+        lite("--to", f"file:{lite.store.path}2")
+
     def test_existing_directory(self, lite, tmp_path):
         out = tmp_path / "out"
         out.mkdir()

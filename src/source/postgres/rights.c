@@ -204,11 +204,18 @@ int rights_refuse(Conn *c, const UnreadableList *l, Error *e)
               : blobs > 0 ? "object"
                           : "table or sequence",
               n == 1 ? "" : "s", text);
-    error_hint(e,
-               "GRANT pg_read_all_data TO %s (PostgreSQL 14 and later), or grant USAGE on the "
-               "schemas and SELECT on tables, sequences and large objects; for row security, ALTER "
-               "ROLE %s BYPASSRLS; or dump as the owner; --skip-unreadable leaves them out",
-               user, user);
+    if (blobs == n)
+        error_hint(e,
+                   "GRANT SELECT ON LARGE OBJECT ... TO %s (pg_read_all_data does not cover them), "
+                   "or dump as their owner or a superuser; --skip-unreadable leaves them out",
+                   user);
+    else
+        error_hint(e,
+                   "GRANT pg_read_all_data TO %s (PostgreSQL 14 and later; not for large objects), "
+                   "or grant USAGE on the schemas and SELECT on tables, sequences and large "
+                   "objects; for row security, ALTER ROLE %s BYPASSRLS; or dump as the owner; "
+                   "--skip-unreadable leaves them out",
+                   user, user);
     return -EACCES;
 }
 
