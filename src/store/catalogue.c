@@ -39,6 +39,7 @@ static const char schema[] =
     "CREATE TABLE copies (id BLOB, pack INTEGER, offset INTEGER NOT NULL,"
     " length INTEGER NOT NULL, PRIMARY KEY (id, pack)) WITHOUT ROWID;"
     "CREATE TABLE ledger (sha256 BLOB PRIMARY KEY, read_at INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE damaged (sha256 BLOB, id BLOB, PRIMARY KEY (sha256, id)) WITHOUT ROWID;"
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;";
 
 int catalogue_failed(Catalogue *c, Error *e)
@@ -460,34 +461,6 @@ int catalogue_add_event(Catalogue *c, const char *name, const Event *event, Erro
                                " (SELECT backup_id FROM manifests WHERE ordinal = ?1)",
                                &stmt, e)) == 0) {
         sqlite3_bind_int64(stmt, 1, (sqlite3_int64)event->ordinal);
-        r = catalogue_step_done(c, stmt, e);
-    }
-    pthread_mutex_unlock(&c->lock);
-    return r;
-}
-
-int catalogue_ledger_get(Catalogue *c, const ObjectId *sha256, int64_t *ret_time)
-{
-    sqlite3_stmt *stmt;
-    pthread_mutex_lock(&c->lock);
-    int r = catalogue_prepare(c, "SELECT read_at FROM ledger WHERE sha256 = ?1", &stmt, NULL);
-    if (r == 0) {
-        catalogue_bind_id(stmt, 1, sha256);
-        *ret_time = sqlite3_step(stmt) == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
-        sqlite3_finalize(stmt);
-    }
-    pthread_mutex_unlock(&c->lock);
-    return r;
-}
-
-int catalogue_ledger_set(Catalogue *c, const ObjectId *sha256, int64_t time, Error *e)
-{
-    sqlite3_stmt *stmt;
-    pthread_mutex_lock(&c->lock);
-    int r = catalogue_prepare(c, "INSERT OR REPLACE INTO ledger VALUES (?1, ?2)", &stmt, e);
-    if (r == 0) {
-        catalogue_bind_id(stmt, 1, sha256);
-        sqlite3_bind_int64(stmt, 2, time);
         r = catalogue_step_done(c, stmt, e);
     }
     pthread_mutex_unlock(&c->lock);

@@ -54,6 +54,13 @@ int catalogue_remove_pack(Catalogue *c, const ObjectId *sha256, Error *e);
 int catalogue_add_manifest(Catalogue *c, const Manifest *m, Error *e);
 /* Also takes a deleted backup out of the table `backups`. */
 int catalogue_add_event(Catalogue *c, const char *name, const Event *event, Error *e);
-/* When verify last read a pack in full; 0 for never. Seconds since 1970. */
+/* When verify last read a pack in full and found it good; 0 for never. Seconds since 1970. */
 int catalogue_ledger_get(Catalogue *c, const ObjectId *sha256, int64_t *ret_time);
 int catalogue_ledger_set(Catalogue *c, const ObjectId *sha256, int64_t time, Error *e);
+
+/* A record of a pack is damaged, as verify found: until the ledger says that the pack was read and
+ * found good. */
+int catalogue_add_damaged(Catalogue *c, const ObjectId *pack, const ObjectId *id, Error *e);
+/* 1, 0, or -EIO. */
+int catalogue_is_damaged(Catalogue *c, const ObjectId *pack, const ObjectId *id);
+bool catalogue_knows_damage(Catalogue *c); /* of any pack */

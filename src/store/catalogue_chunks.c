@@ -64,8 +64,7 @@ size_t catalogue_copies(Catalogue *c, const ObjectId *id, Place *places, size_t 
     return n;
 }
 
-/* Run `sql` with an id bound to ?1. */
-static int run_with_id(Catalogue *c, const char *sql, const ObjectId *id, Error *e)
+int catalogue_run_with_id(Catalogue *c, const char *sql, const ObjectId *id, Error *e)
 {
     sqlite3_stmt *stmt;
     int r = catalogue_prepare(c, sql, &stmt, e);
@@ -98,10 +97,10 @@ static int add_chunks(Catalogue *c, sqlite3_int64 pack, const PackIndex *index, 
         r = add_chunk(c, pack, &index->entries[i], e);
         if (r < 0 || sqlite3_changes(c->db) > 0)
             continue;
-        r = run_with_id(c, "INSERT OR REPLACE INTO copies SELECT * FROM chunks WHERE id = ?1", id,
-                        e);
+        r = catalogue_run_with_id(
+            c, "INSERT OR REPLACE INTO copies SELECT * FROM chunks WHERE id = ?1", id, e);
         if (r == 0)
-            r = run_with_id(c, "DELETE FROM chunks WHERE id = ?1", id, e);
+            r = catalogue_run_with_id(c, "DELETE FROM chunks WHERE id = ?1", id, e);
         if (r == 0)
             r = add_chunk(c, pack, &index->entries[i], e);
     }
@@ -133,17 +132,17 @@ int catalogue_add_pack(Catalogue *c, const ObjectId *sha256, uint64_t size, cons
 int catalogue_remove_pack(Catalogue *c, const ObjectId *sha256, Error *e)
 {
     pthread_mutex_lock(&c->lock);
-    int r = run_with_id(c,
-                        "DELETE FROM chunks WHERE pack ="
-                        " (SELECT pack FROM packs WHERE sha256 = ?1)",
-                        sha256, e);
+    int r = catalogue_run_with_id(c,
+                                  "DELETE FROM chunks WHERE pack ="
+                                  " (SELECT pack FROM packs WHERE sha256 = ?1)",
+                                  sha256, e);
     if (r == 0)
-        r = run_with_id(c,
-                        "DELETE FROM copies WHERE pack ="
-                        " (SELECT pack FROM packs WHERE sha256 = ?1)",
-                        sha256, e);
+        r = catalogue_run_with_id(c,
+                                  "DELETE FROM copies WHERE pack ="
+                                  " (SELECT pack FROM packs WHERE sha256 = ?1)",
+                                  sha256, e);
     if (r == 0)
-        r = run_with_id(c, "DELETE FROM packs WHERE sha256 = ?1", sha256, e);
+        r = catalogue_run_with_id(c, "DELETE FROM packs WHERE sha256 = ?1", sha256, e);
     if (r == 0) /* what only another pack holds now; few objects ever have copies */
         r = catalogue_run(c, "INSERT OR IGNORE INTO chunks SELECT * FROM copies", e);
     pthread_mutex_unlock(&c->lock);

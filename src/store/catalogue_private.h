@@ -24,6 +24,9 @@ int catalogue_failed(Catalogue *c, Error *e);
 int catalogue_run(Catalogue *c, const char *sql, Error *e);
 int catalogue_prepare(Catalogue *c, const char *sql, sqlite3_stmt **ret_stmt, Error *e);
 
+/* Run one that gives no rows, with an id bound to ?1. */
+int catalogue_run_with_id(Catalogue *c, const char *sql, const ObjectId *id, Error *e);
+
 /* Run a statement that gives no rows, and finalize it. */
 int catalogue_step_done(Catalogue *c, sqlite3_stmt *stmt, Error *e);
 

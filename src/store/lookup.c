@@ -131,6 +131,20 @@ int store_overlay_update(Store *s, const Lists *l, Error *e)
     return 0;
 }
 
+/* What the index says of an object where that is found first. With `sound`, -ENOENT also when
+ * verify found the record there damaged. */
+static int describe(Store *s, const ObjectId *id, bool sound, PackEntry *ret_entry,
+                    ObjectId *ret_base)
+{
+    Place place;
+    int r = store_find(s, id, &place);
+    if (r == 0 && sound && s->knows_damage &&
+        catalogue_is_damaged(s->catalogue, &place.pack, id) > 0)
+        r = -ENOENT;
+    return r < 0 ? r
+                 : packset_describe(s->packs, &place.pack, place.offset, id, ret_entry, ret_base);
+}
+
 int store_holds(Store *s, const ObjectId *id, const ObjectId *without)
 {
     PackEntry entry;
@@ -138,7 +152,7 @@ int store_holds(Store *s, const ObjectId *id, const ObjectId *without)
     /* A delta is of no use without all it stands on. Depths fall, so that chains end. */
     for (unsigned above = DELTA_MAX_DEPTH + 1;; above = entry.depth, at = base) {
         int r = without && id_compare(&at, without) == 0 ? -ENOENT
-                                                         : store_describe(s, &at, &entry, &base);
+                                                         : describe(s, &at, true, &entry, &base);
         if (r == -ENOENT || r == -EBADMSG || r == -EIO || (r == 0 && entry.depth >= above))
             return 0;
         if (r < 0)
@@ -167,10 +181,7 @@ int store_locate(Store *s, const ObjectId *id, ObjectId *ret_pack, Error *e)
 
 int store_describe(Store *s, const ObjectId *id, PackEntry *ret_entry, ObjectId *ret_base)
 {
-    Place place;
-    int r = store_find(s, id, &place);
-    return r < 0 ? r
-                 : packset_describe(s->packs, &place.pack, place.offset, id, ret_entry, ret_base);
+    return describe(s, id, false, ret_entry, ret_base);
 }
 
 int store_stored(Store *s, const ObjectId *id, uint32_t *ret_bytes, bool *ret_is_delta)

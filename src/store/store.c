@@ -337,16 +337,43 @@ int store_mark_verified(Store *s, const BackupInfo *const *backups, size_t n, Er
     return n ? add_events(s, EVENT_VERIFIED, backups, n, e) : 0;
 }
 
-void store_note_read(Store *s, const ObjectId *packs, size_t n, int64_t time)
+/* Open the catalogue to note something in it, which is a help and no more. NULL when it can't be.
+ */
+static Catalogue *begin_note(Store *s)
 {
     Catalogue *c;
     if (store_check_writable(s, NULL) < 0 ||
         catalogue_open(s->path, s->config.store_id, CATALOGUE_NOTE, &c, NULL) < 0)
-        return;
-    int r = catalogue_begin(c, NULL);
-    for (size_t i = 0; r == 0 && i < n; i++)
-        r = catalogue_ledger_set(c, &packs[i], time, NULL);
+        return NULL;
+    if (catalogue_begin(c, NULL) == 0)
+        return c;
+    catalogue_free(c);
+    return NULL;
+}
+
+static void end_note(Catalogue *c, int r)
+{
     if (r < 0 || catalogue_commit(c, NULL) < 0)
         catalogue_rollback(c);
     catalogue_free(c);
+}
+
+void store_note_read(Store *s, const ObjectId *packs, size_t n, int64_t time)
+{
+    Catalogue *c = begin_note(s);
+    int r = 0;
+    for (size_t i = 0; c && r == 0 && i < n; i++)
+        r = catalogue_ledger_set(c, &packs[i], time, NULL);
+    if (c)
+        end_note(c, r);
+}
+
+void store_note_damaged(Store *s, const PackedObject *list, size_t n)
+{
+    Catalogue *c = n ? begin_note(s) : NULL;
+    int r = 0;
+    for (size_t i = 0; c && r == 0 && i < n; i++)
+        r = catalogue_add_damaged(c, &list[i].pack, &list[i].id, NULL);
+    if (c)
+        end_note(c, r);
 }

@@ -75,9 +75,18 @@ int store_delete_backup(Store *s, const BackupInfo *b, Error *e);
 /* Record that these backups were found good. Needs no writer lock. */
 int store_mark_verified(Store *s, const BackupInfo *const *backups, size_t n, Error *e);
 
-/* Note in the catalogue's ledger that `packs` were read in full at `time`. Does nothing where the
- * catalogue can't be written: the ledger is no more than a help. */
+/* Note in the catalogue that `packs` were read in full at `time` and found good. Does nothing where
+ * the catalogue can't be written: notes are no more than a help. */
 void store_note_read(Store *s, const ObjectId *packs, size_t n, int64_t time);
+
+/* An object's record in one pack. */
+typedef struct PackedObject {
+    ObjectId pack, id;
+} PackedObject;
+
+/* Note in the catalogue that these records are damaged: a writer that has their objects at hand
+ * stores them again. */
+void store_note_damaged(Store *s, const PackedObject *list, size_t n);
 
 /* Forget the catalogue and build it from packs, manifests and events. Takes the writer's lock,
  * waiting up to `lock_wait` seconds. `store_refresh` afterwards. */

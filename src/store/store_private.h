@@ -20,6 +20,7 @@ struct Store {
      * while objects are. */
     pthread_rwlock_t lock;
     Catalogue *catalogue;      /* NULL: none can be used */
+    bool knows_damage;         /* a writer's: the catalogue names damaged records */
     bool catalogue_is_current; /* it knew everything when the lists were read last */
     Places overlay;            /* packs the catalogue does not know */
     /* Not 0: the overlay holds every pack there was at that generation of the pack set, since the
@@ -68,8 +69,8 @@ int store_overlay_fill(Store *s);
 
 /* Whether packs that are there hold the object and all it is a delta of, by the packs' own indexes:
  * what a writer must know before it refers to the object. `without` (may be NULL) must not be among
- * them. 1; 0, also where a pack is damaged or can't be read; -EMFILE, -ENOMEM and the like, which
- * say nothing about the object. */
+ * them. 1; 0, also where a pack or a record is known to be damaged or can't be read; -EMFILE,
+ * -ENOMEM and the like, which say nothing about the object. */
 int store_holds(Store *s, const ObjectId *id, const ObjectId *without);
 
 /* ObjectSource.get of a store. */

@@ -265,6 +265,8 @@ int writer_begin(Store *s, const WriterOptions *o, StoreWriter **ret_writer, Err
     if (r == 0)
         r = store_catch_up(s, false, e);
     if (r == 0)
+        s->knows_damage = catalogue_knows_damage(s->catalogue);
+    if (r == 0)
         r = start_threads(w, o->workers, e);
     if (r < 0) {
         writer_end(w);
