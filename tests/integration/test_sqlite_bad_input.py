@@ -1,8 +1,10 @@
 """SQLite sources that can't be read: a message with a hint, exit 1, nothing written."""
 
+import contextlib
 import os
 import pathlib
 import shutil
+import signal
 import sqlite3
 import subprocess
 import tempfile
@@ -101,6 +103,21 @@ def test_empty_file_is_an_empty_database(store, mount, tmp_path):
                     f".read {mnt.latest() / 'restore.sql'}")
 
 
+def crash(path):
+    """A database with half a transaction in it, and its journal."""
+    helpers.make_shop(path, customers=4000)
+    script = ("import os, sqlite3, sys;"
+              "db = sqlite3.connect(sys.argv[1], isolation_level=None);"
+              "db.executescript('PRAGMA cache_size = 5; PRAGMA cache_spill = 5; BEGIN;');"
+              "db.execute('UPDATE customers SET name = ?', ('torn',));"
+              "os._exit(0)")
+    before = path.read_bytes()
+    helpers.run("/usr/bin/python3", "-c", script, path)
+    journal = path.with_name(path.name + "-journal")
+    assert path.read_bytes() != before and journal.stat().st_size > 0
+    return path, journal
+
+
 @pytest.fixture
 def public(build):
     """A directory that every user reaches (pytest's own are private), with a program and a store
@@ -151,6 +168,29 @@ def test_permissions(public, mount):
                              "SELECT name FROM customers WHERE id = 1") == ["live"]
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to become another user")
+def test_hot_journal_without_the_right_to_roll_back(public, mount, tmp_path):
+    store, place = public
+    data = place / "data"
+    data.mkdir()
+    db, journal = crash(data / "shop.db")
+
+    def refused():
+        done = helpers.run("runuser", "-u", "nobody", "--", store.build.dump, "--store", store,
+                           f"sqlite:{db}", exit=helpers.FAILED)
+        for text in ("middle of a transaction", f"{journal}", "hint: make them writable"):
+            assert text in done.stderr, done.stderr
+
+    refused()
+    journal.chmod(0o600)
+    refused()
+    db.chmod(0o666)
+    refused()
+    journal.chmod(0o666)  # now it can be rolled back, but never removed
+    refused()
+    assert store.list() == []
+
+
 @pytest.mark.parametrize("name", ["sp ace.db", "a?b&c=d#e.db", "100%41.db", "q'uo\"te.db",
                                   "new\nline.db", ".db", "-x.db", "größe.sqlite"])
 def test_odd_paths(store, mount, tmp_path, name):
@@ -163,19 +203,21 @@ def test_odd_paths(store, mount, tmp_path, name):
 
 @pytest.fixture
 def read_only(tmp_path):
-    """A function that makes a file system read-only which holds what a directory holds."""
+    """A function that makes a file system read-only which holds what a directory holds; with `bind`
+    it is the directory, seen read-only."""
     point = tmp_path / "medium"
     point.mkdir()
     mounted = []
 
-    def make(directory):
-        done = helpers.run("mount", "-t", "tmpfs", "bakfs-test", point, exit=None)
+    def make(directory, bind=False):
+        what = ("--bind", directory) if bind else ("-t", "tmpfs", "bakfs-test")
+        done = helpers.run("mount", *what, point, exit=None)
         if done.returncode != 0:
             pytest.skip("file systems can't be mounted here: " + done.stderr.strip())
         mounted.append(point)
-        for path in directory.iterdir():
+        for path in () if bind else directory.iterdir():
             shutil.copy(path, point)
-        helpers.run("mount", "-o", "remount,ro", point)
+        helpers.run("mount", "-o", "remount,ro,bind" if bind else "remount,ro", point)
         return point
 
     yield make
@@ -183,7 +225,78 @@ def read_only(tmp_path):
         helpers.run("umount", "-l", path)
 
 
-def test_wal_on_a_read_only_medium(refused, store, mount, tmp_path, read_only):
+@pytest.fixture
+def files(tmp_path):
+    path = tmp_path / "files"
+    path.mkdir()
+    return path
+
+
+def test_hot_journal_on_a_read_only_medium(refused, store, mount, files, read_only):
+    """A snapshot that was taken in the middle of a transaction; also where the header asks for
+    WAL, as when the journal mode was being changed."""
+    db, journal = crash(files / "shop.db")
+    helpers.make_shop(files / "wal.db", wal=True)
+    shutil.copy(journal, files / "wal.db-journal")
+    helpers.make_shop(files / "persist.db")
+    (files / "persist.db-journal").write_bytes(bytes(512) + b"what PRAGMA journal_mode=PERSIST left")
+    medium = read_only(files)
+    for name in ("shop.db", "wal.db"):
+        refused(medium / name, "middle of a transaction", f"{medium / name}-journal", "writable")
+    store.dump(f"sqlite:{db}")  # where it can be rolled back it is, as by any reader
+    with mount(store) as mnt:
+        copy = mnt.latest() / "shop.db"
+        assert helpers.query(copy, "SELECT count(*) FROM customers WHERE name = 'torn'") == ["0"]
+    store.dump(f"sqlite:{medium / 'persist.db'}")
+
+
+def test_read_only_mount_of_what_is_written_to(store, mount, files, read_only):
+    """As a container's volume may be. The writer's locks count."""
+    db = helpers.make_shop(files / "shop.db", customers=4000)
+    medium = read_only(files, bind=True)
+    app = sqlite3.connect(db, isolation_level=None)
+    app.executescript("PRAGMA cache_size = 5; PRAGMA cache_spill = 5; BEGIN;"
+                      "UPDATE customers SET name = 'new'")
+    proc = store.start_dump(f"sqlite:{medium / 'shop.db'}")
+    with pytest.raises(subprocess.TimeoutExpired):
+        proc.wait(timeout=1)
+    app.execute("COMMIT")
+    app.close()
+    _, err = proc.communicate(timeout=30)
+    assert proc.returncode == 0, err
+    with mount(store) as mnt:
+        assert helpers.query(mnt.latest() / "shop.db", "SELECT DISTINCT name FROM customers") == [
+            "new"]
+
+
+def test_database_at_rest_that_wakes_up(store, files, read_only, big_sqlite):
+    """In WAL mode without -shm there are no locks to take: a change has to be noticed."""
+    db = files / "big.db"
+    shutil.copy(big_sqlite, db)
+    with contextlib.closing(sqlite3.connect(db)) as app:
+        app.execute("PRAGMA journal_mode = WAL")
+    medium = read_only(files, bind=True)
+    store.dump("--no-text", f"sqlite:{medium / 'big.db'}")
+    before = store.list()
+    proc = store.start_dump("--no-text", f"sqlite:{medium / 'big.db'}")
+
+    def is_reading():
+        with open(f"/proc/{proc.pid}/io") as io:
+            return int(io.readline().split()[1]) > 4 << 20
+
+    helpers.wait_until(is_reading, interval=0.0005)
+    proc.send_signal(signal.SIGSTOP)
+    with contextlib.closing(sqlite3.connect(db)) as app:
+        app.execute("UPDATE blobs SET data = zeroblob(3000)")
+        app.commit()
+    proc.send_signal(signal.SIGCONT)
+    _, err = proc.communicate(timeout=60)
+    assert proc.returncode == helpers.FAILED
+    assert "changed while it was read" in err and "hint:" in err
+    assert store.list() == before
+
+
+def test_wal_on_a_read_only_medium(refused, store, mount, tmp_path, files, read_only):
     """Snapshots of file systems are mounted like this. At rest the file is all there is; with
     commits in the WAL and no -shm it can't be read, and must not be read without them."""
     place = tmp_path / "live"
@@ -191,12 +304,10 @@ def test_wal_on_a_read_only_medium(refused, store, mount, tmp_path, read_only):
     helpers.make_shop(place / "rest.db", wal=True)
     app = sqlite3.connect(place / "torn.db", isolation_level=None)
     app.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (a); INSERT INTO t VALUES (1)")
-    medium_files = tmp_path / "files"
-    medium_files.mkdir()
     for name in ("rest.db", "torn.db", "torn.db-wal"):
-        shutil.copy(place / name, medium_files)
+        shutil.copy(place / name, files)
     app.close()
-    medium = read_only(medium_files)
+    medium = read_only(files)
     refused(medium / "torn.db", "WAL", "-shm")
     store.dump(f"sqlite:{medium / 'rest.db'}")
     with mount(store) as mnt:

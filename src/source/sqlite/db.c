@@ -1,6 +1,7 @@
 #include "source/sqlite/db.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -77,19 +78,49 @@ static int error_wal(SqliteDb *db, int rc, const char *what, Error *e)
     return r;
 }
 
+/* Whether a transaction may be half done in the file: a -journal that SQLite would roll back, which
+ * is one whose first byte is not zero, or one that can't be read. */
+static bool has_hot_journal(const char *path)
+{
+    _cleanup_free_ char *journal = NULL;
+    uint8_t first;
+    if (asprintf(&journal, "%s-journal", path) < 0) {
+        journal = NULL;
+        return true;
+    }
+    _cleanup_close_ int fd = open(journal, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return errno != ENOENT && errno != ENAMETOOLONG;
+    ssize_t n = read(fd, &first, 1);
+    return n < 0 || (n == 1 && first != 0);
+}
+
+static int error_hot_journal(SqliteDb *db, Error *e)
+{
+    int r =
+        error_set(e, EROFS,
+                  "%s was left in the middle of a transaction by a crash, and SQLite can't roll "
+                  "it back from %s-journal: that needs write access to both and to their "
+                  "directory",
+                  db->path, db->path);
+    error_hint(e,
+               "make them writable and run `sqlite3 %s .tables` once; or copy both files elsewhere "
+               "and dump the copy",
+               db->path);
+    return r;
+}
+
 static int error_no_access(SqliteDb *db, int rc, const char *what, Error *e)
 {
     int errnum = sqlite3_system_errno(db->handle);
+    if (rc == SQLITE_READONLY_ROLLBACK || has_hot_journal(db->path))
+        return error_hot_journal(db, e);
     if (header_says_wal(db) && (rc & 0xff) != SQLITE_PERM)
         return error_wal(db, rc, what, e);
     if (errnum == 0)
         errnum = EACCES;
     error_errno(e, errnum, "can't %s of %s", what, db->path);
-    if (rc == SQLITE_READONLY_ROLLBACK)
-        error_hint(e, "a crashed application left a journal beside it: open the database once "
-                      "with sqlite3 as a user who may write to it");
-    else
-        error_hint(e, "check the permissions of the file and of the directories above it");
+    error_hint(e, "check the permissions of the file and of the directories above it");
     return -errnum;
 }
 
@@ -140,6 +171,8 @@ int sqlite_db_error(SqliteDb *db, int rc, const char *what, Error *e)
     case SQLITE_FULL:
         return error_set(e, ENOSPC, "can't %s of %s: no space for temporary files", what, db->path);
     default:
+        if (rc == SQLITE_IOERR_DELETE) /* rolled back, but the journal stays and is hot again */
+            return error_hot_journal(db, e);
         return error_set(e, EIO, "can't %s of %s: %s", what, db->path, words(db, rc));
     }
 }
@@ -214,13 +247,14 @@ static int64_t wal_size(const char *path)
     return stat(wal, &st) < 0 ? -1 : (int64_t)st.st_size;
 }
 
-/* On a read-only file system nobody can be writing, and SQLite need not (and could not) make the
- * files that coordinate readers with writers. A WAL with content still has to be read by way of
- * them. */
-static bool can_not_change(const char *path)
+/* Whether to do without -wal and -shm. A database at rest in WAL mode can't be opened otherwise
+ * where the files that coordinate readers with writers can't be made. In rollback mode SQLite needs
+ * none, and its locks and its look for a journal are wanted also here: what is read-only for us may
+ * be another mount of what an application writes to. */
+static bool is_at_rest(const SqliteDb *db)
 {
-    struct statvfs fs;
-    return statvfs(path, &fs) == 0 && (fs.f_flag & ST_RDONLY) && wal_size(path) <= 0;
+    return db->read_only && header_says_wal(db) && wal_size(db->path) <= 0 &&
+           !has_hot_journal(db->path);
 }
 
 /* Takes the read lock and, within a transaction, keeps it. */
@@ -246,6 +280,27 @@ static int open_handle(SqliteDb *db, Error *e)
     return first_read(db, e);
 }
 
+static int open_guarded(SqliteDb *db, Error *e)
+{
+    if (sqlite_guard_new(db->immutable, &db->guard) < 0)
+        return error_oom(e);
+    return open_handle(db, e);
+}
+
+static void close_guarded(SqliteDb *db)
+{
+    sqlite3_close(db->handle);
+    db->handle = NULL;
+    sqlite_guard_free(db->guard);
+    db->guard = NULL;
+}
+
+static bool on_read_only_medium(const char *path)
+{
+    struct statvfs fs;
+    return statvfs(path, &fs) == 0 && (fs.f_flag & ST_RDONLY);
+}
+
 int sqlite_db_open(const char *path, const SourceOptions *options, SqliteDb **ret_db, Error *e)
 {
     int r = check_file(path, e);
@@ -255,19 +310,42 @@ int sqlite_db_open(const char *path, const SourceOptions *options, SqliteDb **re
     if (!db)
         return error_oom(e);
     db->options = options;
-    db->immutable = can_not_change(path);
+    db->read_only = on_read_only_medium(path);
     db->no_wal_before = wal_size(path) < 0;
     db->path = strdup(path);
-    if (!db->path || sqlite_guard_new(db->immutable, &db->guard) < 0)
-        r = error_oom(e);
-    if (r >= 0)
-        r = open_handle(db, e);
+    r = db->path ? open_guarded(db, e) : error_oom(e);
+    if (r == -EROFS && is_at_rest(db)) {
+        close_guarded(db);
+        db->immutable = true;
+        r = stat(path, &db->as_found) < 0 ? error_errno(e, errno, "can't look at %s", path)
+                                          : open_guarded(db, e);
+    }
     if (r < 0) {
         sqlite_db_close(db);
         return r;
     }
     *ret_db = db;
     return 0;
+}
+
+int sqlite_db_check_unchanged(const SqliteDb *db, Error *e)
+{
+    const struct stat *old = &db->as_found;
+    struct stat now;
+    if (!db->immutable)
+        return 0;
+    if (stat(db->path, &now) < 0)
+        return error_errno(e, errno, "can't look at %s again", db->path);
+    if (now.st_ino == old->st_ino && now.st_size == old->st_size &&
+        now.st_mtim.tv_sec == old->st_mtim.tv_sec && now.st_mtim.tv_nsec == old->st_mtim.tv_nsec)
+        return 0;
+    int r = error_set(e, EBUSY,
+                      "%s changed while it was read: what is mounted read-only here is written to "
+                      "elsewhere",
+                      db->path);
+    error_hint(e, "dump while the application has the database open, or where it is mounted "
+                  "writable, so that SQLite can coordinate the two by its -shm file");
+    return r;
 }
 
 void sqlite_db_close(SqliteDb *db)

@@ -5,6 +5,7 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "source/source.h"
 #include "source/sqlite/guard.h"
@@ -16,7 +17,9 @@ typedef struct SqliteDb {
     char *path; /* absolute */
     SqliteGuard *guard;
     const SourceOptions *options; /* borrowed */
-    bool immutable;               /* on a read-only file system */
+    bool read_only;               /* on a read-only file system */
+    bool immutable;               /* read without locks: at rest on a read-only file system */
+    struct stat as_found;         /* the file, when immutable, before it was read */
     bool no_wal_before;           /* there was no -wal when we came */
     double busy_since;            /* clock_monotonic() of the first refusal */
     uint64_t expected;            /* bytes that will be read, by an estimate; 0 before begin */
@@ -35,7 +38,8 @@ typedef struct SqliteInfo {
 /* Open `path` (absolute) and read its schema once, so that a file that can't be read is found out
  * here. Waits up to ten seconds for another's exclusive lock.
  * -ENOENT, -EACCES, -EISDIR, -EINVAL (no database, or encrypted), -EBUSY (locked), -EBADMSG
- * (damaged), -EROFS (WAL that can't be read without writing beside it), -EINTR. */
+ * (damaged), -EROFS (WAL that can't be read without writing beside it, or a journal that can't be
+ * rolled back), -EINTR. */
 int sqlite_db_open(const char *path, const SourceOptions *options, SqliteDb **ret_db, Error *e);
 
 /* Ends the transaction. Leaves -wal and -shm as found. NULL is allowed. */
@@ -43,6 +47,9 @@ void sqlite_db_close(SqliteDb *db);
 
 /* Begin the read transaction that lasts until sqlite_db_close. */
 int sqlite_db_begin(SqliteDb *db, SqliteInfo *ret_info, Error *e);
+
+/* When everything is read: that what was read without locks did not change meanwhile. -EBUSY. */
+int sqlite_db_check_unchanged(const SqliteDb *db, Error *e);
 
 /* Describe the SQLite result `rc` of `what` ("read table \"x\""). Returns the negative errno. */
 int sqlite_db_error(SqliteDb *db, int rc, const char *what, Error *e);

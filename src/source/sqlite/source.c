@@ -34,7 +34,7 @@ static void note_waiting(const SqliteSource *s, const SqliteInfo *info)
 {
     const SourceOptions *o = s->base.options;
     _cleanup_free_ char *text = NULL;
-    if (!o->note || info->has_wal || info->page_count == 0 || s->db->immutable)
+    if (!o->note || info->has_wal || info->page_count == 0 || s->db->read_only)
         return;
     if (asprintf(&text,
                  "%s is not in WAL mode: its writers wait while it is read "
@@ -159,6 +159,8 @@ static int read_all(SqliteSource *s, const SourceRun *run, DirBuilder *root, Sou
     r = add_pages(s, &info, run, root, e);
     if (r >= 0)
         r = read_schema_and_text(s, &info, run, root, result, &schemas, e);
+    if (r >= 0)
+        r = sqlite_db_check_unchanged(s->db, e);
     if (r >= 0 && run->files)
         r = dir_builder_dir(root, SOURCE_FILES, run->files, e);
     if (r >= 0)
