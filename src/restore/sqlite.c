@@ -25,6 +25,9 @@ int sqlite_fail(sqlite3 *db, int rc, Error *e, const char *what)
     error_set(e, errnum, "%s: %s", what, db ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
     if (errnum == EBUSY)
         error_hint(e, "stop the programs that have the database open");
+    else if (db && sqlite_lacks_application(sqlite3_errmsg(db)))
+        error_hint(e, "only the application knows it: restore the whole database to a new file and "
+                      "copy the table with the application");
     return -errnum;
 }
 
@@ -119,25 +122,6 @@ static int write_pages(const Content *c, int fd, RestoreResult *result, Error *e
     }
 }
 
-static int check_integrity(sqlite3 *db, Error *e)
-{
-    sqlite3_stmt *stmt = NULL;
-    int rc = sqlite3_prepare_v2(db, "PRAGMA integrity_check", -1, &stmt, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(stmt);
-    int r = 0;
-    const char *said = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
-    if (rc != SQLITE_ROW)
-        r = sqlite_fail(db, rc, e, "the restored database can't be checked");
-    else if (!said || strcmp(said, "ok") != 0) {
-        r = error_set(e, EBADMSG, "the restored database is damaged: %.200s", said ? said : "?");
-        error_hint(e, "the original was so when it was backed up; try an earlier backup, or write "
-                      "the file with --to file:DIR and recover what you can");
-    }
-    sqlite3_finalize(stmt);
-    return r;
-}
-
 static int check_rows(Content *c, sqlite3 *db, RestoreResult *result, Error *e)
 {
     TRY(content_tables(c, e));
@@ -169,7 +153,7 @@ static int finish_database(Content *c, const char *path, RestoreResult *result, 
     if (mode && strcmp(mode, "wal") == 0)
         r = sqlite_exec(db, "PRAGMA journal_mode = WAL", e, "can't set the journal mode");
     if (r == 0)
-        r = check_integrity(db, e);
+        r = sqlite_check(db, c->options, e);
     if (r == 0)
         r = check_rows(c, db, result, e);
     /* The last connection to close takes -wal and -shm away. */

@@ -20,6 +20,14 @@ int sqlite_count(sqlite3 *db, const char *table, uint64_t *ret_rows, Error *e);
 /* The error of a row count that is not the backup's. */
 int sqlite_count_error(const char *table, uint64_t expected, uint64_t found, Error *e);
 
+/* Check a restored database as PRAGMA integrity_check does. What that needs the application's own
+ * collations and functions for is told by a note instead; from here on `db` has stand-ins for them,
+ * good enough to count rows. -EBADMSG when it is damaged. */
+int sqlite_check(sqlite3 *db, const RestoreOptions *o, Error *e);
+
+/* Whether SQLite says by `message` that it lacks a function or collation. */
+bool sqlite_lacks_application(const char *message);
+
 /* Whether something is there. */
 bool sqlite_exists(const char *path);
 

@@ -1,0 +1,92 @@
+"""bakfs-restore --to sqlite: databases that only their application fully understands, odd names."""
+
+import contextlib
+import sqlite3
+
+import pytest
+
+import helpers
+from restoring import Restorer
+
+
+def application(path):
+    """A connection of a program that brings a collation and a function along."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.create_collation("backwards", lambda a, b: (a[::-1] > b[::-1]) - (a[::-1] < b[::-1]))
+    db.create_function("turned", 1, lambda text: str(text)[::-1], deterministic=True)
+    return contextlib.closing(db)
+
+
+APPLICATION = {
+    "collation": "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT COLLATE backwards UNIQUE)",
+    "collation-of-key": "CREATE TABLE t (a TEXT COLLATE backwards PRIMARY KEY) WITHOUT ROWID",
+    "collation-of-index": "CREATE TABLE t (a TEXT); CREATE INDEX i ON t (a COLLATE backwards)",
+    "check": "CREATE TABLE t (a TEXT CHECK (turned(a) > '0'))",
+    "expression": "CREATE TABLE t (a TEXT); CREATE INDEX i ON t (turned(a))",
+    "partial": "CREATE TABLE t (a TEXT); CREATE INDEX i ON t (a) WHERE turned(a) > '2'",
+    "generated": "CREATE TABLE t (a TEXT, b TEXT NOT NULL AS (turned(a)))",
+    "strict": "CREATE TABLE t (a TEXT, b BLOB NOT NULL AS (CAST(turned(a) AS BLOB))) STRICT",
+    "indexed": "CREATE TABLE t (a TEXT, b TEXT AS (turned(a))); CREATE INDEX i ON t (b)",
+}
+
+
+def make(path, schema):
+    with application(path) as db:
+        db.executescript(schema + "; CREATE TABLE plain (a INTEGER PRIMARY KEY, b TEXT NOT NULL);"
+                         "CREATE INDEX plain_b ON plain (b);")
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO t (a) VALUES (?)", ((f"v{i}",) for i in range(1000)))
+        db.executemany("INSERT INTO plain (b) VALUES (?)", ((f"p{i:09}",) for i in range(1000)))
+        db.execute("COMMIT")
+    return path
+
+
+@pytest.fixture
+def restore(build, store):
+    return Restorer(build, store)
+
+
+@pytest.mark.parametrize("kind", APPLICATION)
+class TestApplication:
+    def test_comes_back(self, store, restore, tmp_path, kind):
+        path, new = make(tmp_path / "app.db", APPLICATION[kind]), tmp_path / "new.db"
+        store.dump(f"sqlite:{path}")
+        done = restore("--to", f"sqlite:{new}")
+        assert "2 tables, 2000 rows" in done.stdout
+        (note,) = (line for line in done.stderr.splitlines() if "with the application" in line)
+        assert "t (" in note and "plain" not in note
+        assert "backwards" in note or "turned" in note
+        assert new.read_bytes() == path.read_bytes()
+        with application(new) as db:
+            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+    @pytest.mark.parametrize("where", ["t", "plain_b"])
+    def test_damage_is_still_found(self, store, restore, tmp_path, kind, where):
+        path = make(tmp_path / "app.db", APPLICATION[kind])
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?",
+                                 (where,)).fetchone()
+        with open(path, "r+b") as f:
+            f.seek((page - 1) * 4096 + 12)  # the pointers to its cells
+            f.write(b"\xff" * 16)
+        store.dump("--no-text", f"sqlite:{path}")
+        done = restore("--to", f"sqlite:{tmp_path}/new.db", exit=1)
+        assert "damaged" in done.stderr
+        assert not list(tmp_path.glob("new*"))
+
+    def test_an_index_that_lacks_a_row(self, store, restore, tmp_path, kind):
+        path = make(tmp_path / "app.db", APPLICATION[kind])
+        data = path.read_bytes()
+        at = data.rindex(b"p000000500")  # the index comes after the table
+        path.write_bytes(data[:at] + b"p000000499" + data[at + 10:])
+        store.dump(f"sqlite:{path}")
+        assert "plain_b" in restore("--to", f"sqlite:{tmp_path}/new.db", exit=1).stderr
+
+    def test_one_table(self, store, restore, tmp_path, kind):
+        store.dump(f"sqlite:{make(tmp_path / 'app.db', APPLICATION[kind])}")
+        to = ("--to", f"sqlite:{tmp_path}/new.db", "--yes", "--table")
+        restore(*to, "plain")
+        done = restore(*to, "t", exit=1)
+        assert "hint: only the application knows it" in done.stderr
+        assert helpers.query(tmp_path / "new.db", "SELECT name FROM sqlite_master") == [
+            "plain", "plain_b"]
