@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 #include "source/postgres/try.h"
 #include "util/cleanup.h"
 #include "util/io.h"
+
+#define LINKS_MAX 40 /* as the kernel's */
 
 int sqlite_fail(sqlite3 *db, int rc, Error *e, const char *what)
 {
@@ -283,18 +286,60 @@ static int restore_whole(Content *c, const char *path, RestoreResult *result, Er
     return r;
 }
 
-int restore_to_sqlite(Content *c, const char *path, RestoreResult *result, Error *e)
+/* What a link at `path` points to in the end, be it there or not: SQLite keeps -wal and -journal
+ * beside that, and that is what is to be replaced. */
+static int follow_links(const char *path, char **ret_path, Error *e)
+{
+    _cleanup_free_ char *now = strdup(path);
+    for (int i = 0; now && i < LINKS_MAX; i++) {
+        char target[PATH_MAX];
+        ssize_t n = readlink(now, target, sizeof(target) - 1);
+        if (n < 0) { /* no link; what else is wrong with it will be found out */
+            char *real = i > 0 ? realpath(now, NULL) : NULL; /* reads better */
+            *ret_path = real ? real : TAKE_PTR(now);
+            return 0;
+        }
+        target[n] = 0;
+        const char *slash = target[0] == '/' ? NULL : strrchr(now, '/');
+        char *next = NULL;
+        if (asprintf(&next, "%.*s%s", slash ? (int)(slash + 1 - now) : 0, now, target) < 0)
+            next = NULL;
+        free(now);
+        now = next;
+    }
+    if (!now)
+        return error_oom(e);
+    int r = error_set(e, ELOOP, "%s is a symbolic link that leads nowhere", path);
+    error_hint(e, "name the database file itself");
+    return r;
+}
+
+static int check_kind(const char *path, Error *e)
+{
+    struct stat st;
+    if (stat(path, &st) < 0 || S_ISREG(st.st_mode))
+        return 0;
+    int r = error_set(e, S_ISDIR(st.st_mode) ? EISDIR : EINVAL, "%s is %s", path,
+                      S_ISDIR(st.st_mode) ? "a directory" : "not a regular file");
+    error_hint(e, S_ISDIR(st.st_mode) ? "name a file in it" : "name another file");
+    return r;
+}
+
+int restore_to_sqlite(Content *c, const char *target, RestoreResult *result, Error *e)
 {
     const RestoreOptions *o = c->options;
+    _cleanup_free_ char *path = NULL;
     if (o->n_schemas) {
         error_set(e, EINVAL, "--schema is for PostgreSQL: a SQLite database has main only");
         error_exit_code(e, BK_EXIT_USAGE);
         return -EINVAL;
     }
-    if (asprintf(&result->target, "sqlite:%s", path) < 0) {
+    if (asprintf(&result->target, "sqlite:%s", target) < 0) {
         result->target = NULL;
         return error_oom(e);
     }
+    TRY(follow_links(target, &path, e));
+    TRY(check_kind(path, e));
     if (o->n_tables)
         return restore_sqlite_tables(c, path, result, e);
     if (o->data_only || o->schema_only) {

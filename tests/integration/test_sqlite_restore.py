@@ -1,6 +1,7 @@
 """bakfs-restore --to sqlite: databases that only their application fully understands, odd names."""
 
 import contextlib
+import os
 import sqlite3
 
 import pytest
@@ -90,3 +91,63 @@ class TestApplication:
         assert "hint: only the application knows it" in done.stderr
         assert helpers.query(tmp_path / "new.db", "SELECT name FROM sqlite_master") == [
             "plain", "plain_b"]
+
+
+@pytest.fixture
+def shop_restore(restore, store, shop):
+    store.dump("--quiet", f"sqlite:{shop}")
+    return restore
+
+
+class TestLink:
+    """A symbolic link stays, and what it points to is what is restored."""
+
+    @pytest.fixture
+    def real(self, tmp_path):
+        (tmp_path / "real").mkdir()
+        (tmp_path / "via").mkdir()
+        (tmp_path / "via" / "second.db").symlink_to("../real/live.db")
+        (tmp_path / "link.db").symlink_to(tmp_path / "via" / "second.db")
+        return tmp_path / "real" / "live.db"
+
+    def test_replaced(self, shop_restore, shop, tmp_path, real):
+        link = tmp_path / "link.db"
+        helpers.make_shop(real, customers=3, wal=True)
+        real.chmod(0o600)
+        with contextlib.closing(sqlite3.connect(real)) as app:
+            app.execute("UPDATE customers SET name = 'mine'")
+            app.commit()
+            done = shop_restore("--to", f"sqlite:{link}", "--overwrite", "--yes", exit=1)
+            assert "open in another program" in done.stderr and str(real) in done.stderr
+        assert str(real) in shop_restore("--to", f"sqlite:{link}", exit=1).stderr
+        shop_restore("--to", f"sqlite:{link}", "--overwrite", "--yes")
+        assert link.is_symlink() and (tmp_path / "via" / "second.db").is_symlink()
+        assert real.read_bytes() == shop.read_bytes()
+        assert real.stat().st_mode & 0o777 == 0o600
+        assert [p.name for p in real.parent.iterdir()] == ["live.db"]
+
+    def test_leftovers_are_beside_the_file(self, shop_restore, shop, tmp_path, real):
+        real.with_name("live.db-wal").write_bytes(b"x" * 100)
+        done = shop_restore("--to", f"sqlite:{tmp_path}/link.db", exit=1)
+        assert f"{real.parent}/" in done.stderr.replace("via/../", "") and "-wal" in done.stderr
+
+    @pytest.mark.parametrize("part", [(), ("--table", "customers")])
+    def test_points_to_nothing_yet(self, shop_restore, tmp_path, real, part):
+        shop_restore("--to", f"sqlite:{tmp_path}/link.db", *part)
+        assert (tmp_path / "link.db").is_symlink()
+        assert helpers.query(real, "SELECT count(*) FROM customers") == ["200"]
+
+    def test_in_a_circle(self, shop_restore, tmp_path):
+        (tmp_path / "a").symlink_to("b")
+        (tmp_path / "b").symlink_to("a")
+        assert "hint:" in shop_restore("--to", f"sqlite:{tmp_path}/a", exit=1).stderr
+
+
+def test_no_file(shop_restore, tmp_path):
+    """What can be no database is not replaced."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "place").mkdir()
+    for name, what in (("pipe", "regular file"), ("place", "a directory")):
+        for args in (("--overwrite",), ("--table", "customers")):
+            done = shop_restore("--to", f"sqlite:{tmp_path / name}", "--yes", *args, exit=1)
+            assert what in done.stderr and "hint:" in done.stderr
