@@ -16,7 +16,8 @@
 #include "util/cleanup.h"
 #include "util/io.h"
 
-#define LINKS_MAX 40 /* as the kernel's */
+#define LINKS_MAX     40  /* as the kernel's */
+#define TEMPORARY_MAX 200 /* bytes of a temporary's name: its -journal must have a place too */
 
 int sqlite_fail(sqlite3 *db, int rc, Error *e, const char *what)
 {
@@ -252,7 +253,11 @@ int sqlite_put_in_place(const char *temporary, const char *path, bool replace, E
 int sqlite_temporary(const char *path, char **ret_name, int *ret_fd, Error *e)
 {
     _cleanup_free_ char *name = NULL;
-    if (asprintf(&name, "%s.bakfs-XXXXXX", path) < 0)
+    const char *slash = strrchr(path, '/');
+    size_t len = strlen(path), start = slash ? (size_t)(slash + 1 - path) : 0;
+    if (len - start > TEMPORARY_MAX)
+        len = start + TEMPORARY_MAX;
+    if (asprintf(&name, "%.*s.bakfs-XXXXXX", (int)len, path) < 0)
         return error_oom(e);
     int fd = mkostemp(name, O_CLOEXEC);
     if (fd < 0) {

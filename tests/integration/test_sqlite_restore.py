@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sqlite3
 
 import pytest
@@ -151,3 +152,38 @@ def test_no_file(shop_restore, tmp_path):
         for args in (("--overwrite",), ("--table", "customers")):
             done = shop_restore("--to", f"sqlite:{tmp_path / name}", "--yes", *args, exit=1)
             assert what in done.stderr and "hint:" in done.stderr
+
+
+LONG = {
+    "fits": "n" * 252,
+    "fits-with-its-ending": "n" * 249 + "ü.db",
+    "fits-in-wide": "\N{PILE OF POO}" * 63,
+    "plain": "n" * 253,
+    "cut-before-a-character": "n" * 233 + "ü" + "n" * 19,
+    "cut-before-an-escape": "n" * 233 + "%" + "n" * 20,
+    "cut-before-an-escape-2": "n" * 232 + "%" + "n" * 20,
+    "cut-behind-an-escape": "n" * 231 + "%" + "n" * 20,
+    "escapes": "%" * 250,
+    "wide": "nn" + "\N{PILE OF POO}" * 63,
+    "lines": "new\nline" * 31,
+}
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_long_names(store, restore, mount, tmp_path, kind):
+    name = LONG[kind]
+    path = helpers.make_shop(tmp_path / "shop.db", customers=20).rename(tmp_path / name)
+    store.dump("-c", "a/b", f"sqlite:{path}")
+    with mount(store) as mnt:
+        (copy,) = (p for p in mnt.latest().iterdir() if p.name.endswith(".db"))
+        assert copy.read_bytes() == path.read_bytes()
+        length = len(os.fsencode(copy.name))
+    assert 250 < length <= 255 and re.fullmatch(
+        "[^%]+[.]db" if kind.startswith("fits") else
+        "(?:[^%]|%[0-9A-F]{2})+%~[0-9a-f]{16}[.]db", copy.name)
+    target = tmp_path / "target"
+    target.mkdir()
+    restore("--to", f"sqlite:{target / name}")
+    assert (target / name).read_bytes() == path.read_bytes()
+    restore("--to", f"sqlite:{target / name}", "--overwrite", "--yes")
+    assert [p.name for p in target.iterdir()] == [name]

@@ -12,6 +12,8 @@
 #include "util/cleanup.h"
 #include "util/name.h"
 
+#define DB_ENDING         ".db"
+#define CUT_SUFFIX        18   /* what name_encode puts behind a cut: "%~" and 16 hex digits */
 #define PAGE_SIZE_DEFAULT 4096 /* cutting rule of an empty file */
 
 typedef struct SqliteSource {
@@ -46,6 +48,38 @@ static void note_waiting(const SqliteSource *s, const SqliteInfo *info)
     o->note(o->ctx, text);
 }
 
+/* Where to cut the encoded `name` so that at most `max` bytes are left: neither within a character
+ * nor within a %XX. */
+static size_t cut_at(const Buf *name, size_t max)
+{
+    size_t len = max;
+    while (len > 0 && (name->data[len] & 0xc0) == 0x80)
+        len--;
+    for (size_t back = 1; back <= 2 && back <= len; back++)
+        if (name->data[len - back] == '%')
+            return len - back;
+    return len;
+}
+
+/* The file for `plain`, which ends in ".db"; so does it, also where it is cut: that is how it is
+ * found again. docs/format.md, "Names". */
+static int pages_name(const Buf *plain, Buf *name, bool *ret_cut)
+{
+    char hash[CUT_SUFFIX];
+    const size_t max = NAME_MAX_BYTES - CUT_SUFFIX - strlen(DB_ENDING);
+    if (name_encode((const char *)plain->data, plain->len, NULL, name, ret_cut) < 0)
+        return -ENOMEM;
+    if (*ret_cut) {
+        name->len -= CUT_SUFFIX;
+        memcpy(hash, name->data + name->len, CUT_SUFFIX);
+        if (name->len > max)
+            name->len = cut_at(name, max);
+        if (buf_add(name, hash, CUT_SUFFIX) < 0 || buf_add_str(name, DB_ENDING) < 0)
+            return -ENOMEM;
+    }
+    return buf_cstr(name) ? 0 : -ENOMEM;
+}
+
 /* <name>.db */
 static int add_pages(SqliteSource *s, const SqliteInfo *info, const SourceRun *run,
                      DirBuilder *root, Error *e)
@@ -56,20 +90,26 @@ static int add_pages(SqliteSource *s, const SqliteInfo *info, const SourceRun *r
         .kind = CUT_PAGES,
         .page_size = info->page_size ? info->page_size : PAGE_SIZE_DEFAULT,
     };
-    if (buf_addf(&plain, "%s.db", s->base.name) < 0 ||
-        name_encode((const char *)plain.data, plain.len, NULL, &name, NULL) < 0 || !buf_cstr(&name))
-        return error_oom(e);
+    DirEntry entry = {.kind = ENTRY_FILE, .mode = 0444, .has_sha256 = true};
     Stream *stream = NULL;
-    ObjectId digest;
+    bool cut = false;
+    if (buf_addf(&plain, "%s" DB_ENDING, s->base.name) < 0 || pages_name(&plain, &name, &cut) < 0)
+        return error_oom(e);
+    entry.name = (const char *)name.data;
+    entry.name_len = name.len;
+    if (cut) {
+        entry.object_name = (const char *)plain.data;
+        entry.object_name_len = plain.len;
+    }
     int r = stream_new(run->writer, rule, &stream, e);
     if (r >= 0)
-        r = source_follow(run, stream, (const char *)name.data, e);
+        r = source_follow(run, stream, entry.name, e);
     if (r >= 0)
         r = sqlite_pages_copy(s->db, info, stream, s->base.name, e);
     if (r >= 0)
-        r = stream_finish(stream, &rope, &digest, e);
+        r = stream_finish(stream, &rope, &entry.sha256, e);
     if (r >= 0)
-        r = dir_builder_file(root, (const char *)name.data, 0444, &rope, &digest, e);
+        r = dir_builder_entry(root, &entry, &rope, e);
     stream_free(stream);
     return r;
 }
