@@ -59,6 +59,40 @@ static int index_by_table(SqliteSchema *s)
     return 0;
 }
 
+/* Only SQLite's parser knows for certain: it is told of a column, here of the primary key's. */
+static int find_autoincrement(SqliteDb *db, SqliteSchema *s, Error *e)
+{
+    _cleanup_(sqlite_stmt_cleanup) sqlite3_stmt *stmt = NULL;
+    int r = sqlite_db_prepare(db, "SELECT name FROM pragma_table_xinfo(?1, 'main') WHERE pk = 1",
+                              &stmt, e);
+    for (size_t i = 0; r >= 0 && i < s->n; i++) {
+        SchemaObject *o = &s->items[i];
+        if (o->kind != KIND_TABLE || o->internal || o->without_rowid)
+            continue;
+        int autoincrement = 0;
+        int rc = sqlite3_bind_text(stmt, 1, o->name, -1, SQLITE_STATIC);
+        if (rc == SQLITE_OK)
+            rc = sqlite3_step(stmt);
+        if (rc == SQLITE_ROW)
+            rc = sqlite3_table_column_metadata(db->handle, "main", o->name, column_str(stmt, 0),
+                                               NULL, NULL, NULL, NULL, &autoincrement);
+        if (rc != SQLITE_OK && rc != SQLITE_DONE)
+            return sqlite_db_error(db, rc, "read the columns", e);
+        o->autoincrement = autoincrement;
+        s->has_autoincrement = s->has_autoincrement || autoincrement;
+        sqlite3_reset(stmt);
+    }
+    return r;
+}
+
+static bool has_sequences(const SqliteSchema *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (s->items[i].internal && strcmp(s->items[i].name, "sqlite_sequence") == 0)
+            return true;
+    return false;
+}
+
 int sqlite_schema_load(SqliteDb *db, SqliteSchema *ret_schema, Error *e)
 {
     _cleanup_(sqlite_stmt_cleanup) sqlite3_stmt *stmt = NULL;
@@ -81,6 +115,9 @@ int sqlite_schema_load(SqliteDb *db, SqliteSchema *ret_schema, Error *e)
         return sqlite_db_error(db, rc, "read the schema", e);
     if (index_by_table(&s) < 0)
         return error_oom(e);
+    r = has_sequences(&s) ? find_autoincrement(db, &s, e) : 0;
+    if (r < 0)
+        return r;
     *ret_schema = s;
     s = (SqliteSchema){0};
     return 0;

@@ -16,6 +16,7 @@ typedef struct SchemaObject {
     ObjectKind kind;
     bool internal; /* sqlite_sequence, sqlite_stat1 …: made by SQLite itself */
     bool without_rowid;
+    bool autoincrement;
     char *name;
     char *table; /* the table an index or trigger belongs to; a view's own name */
     char *sql;   /* as stored, without a semicolon */
@@ -24,6 +25,7 @@ typedef struct SchemaObject {
 typedef struct SqliteSchema {
     SchemaObject *items; /* owned */
     size_t n;
+    bool has_autoincrement; /* some table is, hence has SQLite a sqlite_sequence */
     size_t *by_table; /* indices of the KIND_OTHER items, sorted by table, then in their order */
     size_t n_by_table;
 } SqliteSchema;

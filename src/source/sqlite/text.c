@@ -127,29 +127,20 @@ static int follow_previous(Text *t, const char *table, Error *e)
     return source_follow(t->run, t->rows, (const char *)path.data, e);
 }
 
-static bool has_sequences(const SqliteSchema *s)
-{
-    for (size_t i = 0; i < s->n; i++)
-        if (s->items[i].internal && strcmp(s->items[i].name, "sqlite_sequence") == 0)
-            return true;
-    return false;
-}
-
 /* What ends a table's data.sql: its highest key so far, which AUTOINCREMENT never gives out again,
  * where a row of it was deleted too. */
-static int data_end(Text *t, const char *table, Buf *out, Error *e)
+static int data_end(Text *t, const SchemaObject *table, Buf *out, Error *e)
 {
     _cleanup_(buf_release) Buf sql = BUF_INIT, name = BUF_INIT;
     int64_t seq = -1;
-    if (sql_quote_string(&name, table) < 0 || !buf_cstr(&name) ||
+    if (sql_quote_string(&name, table->name) < 0 || !buf_cstr(&name) ||
         buf_addf(&sql,
                  "SELECT coalesce(max(seq), -1) FROM sqlite_sequence"
                  " WHERE name=%s AND typeof(seq)='integer'",
                  (const char *)name.data) < 0 ||
         !buf_cstr(&sql))
         return error_oom(e);
-    int r =
-        has_sequences(t->schema) ? sqlite_db_integer(t->db, (const char *)sql.data, &seq, e) : 0;
+    int r = table->autoincrement ? sqlite_db_integer(t->db, (const char *)sql.data, &seq, e) : 0;
     if (r < 0)
         return r;
     if (seq > 0)
@@ -217,7 +208,7 @@ static int add_table(Text *t, const SchemaObject *table, Error *e)
         return error_oom(e);
     r = restore_statement(t, table->sql, e);
     if (r >= 0)
-        r = data_end(t, table->name, &end, e);
+        r = data_end(t, table, &end, e);
     if (r >= 0)
         r = add_rows(t, table, &end, &rows, &digest, &n, e);
     if (r >= 0)
@@ -260,7 +251,8 @@ static int add_virtual_table(Text *t, const SchemaObject *table, Error *e)
 }
 
 /* SQLite's own tables can't be created, only filled. Of those only sqlite_sequence and sqlite_stat1
- * exist in every build; other statistics would make the text fail elsewhere, and are not data. */
+ * exist in every build; other statistics would make the text fail elsewhere, and are not data. The
+ * former comes with the first AUTOINCREMENT table and stays when the last has gone. */
 static int add_internal_table(Text *t, const SchemaObject *table, Error *e)
 {
     _cleanup_(rope_release) Rope rows = ROPE_INIT;
@@ -268,7 +260,7 @@ static int add_internal_table(Text *t, const SchemaObject *table, Error *e)
     int r;
     if (strcmp(table->name, "sqlite_stat1") == 0)
         r = literal(t->restore, "ANALYZE sqlite_master;\nDELETE FROM sqlite_stat1;\n", e);
-    else if (strcmp(table->name, "sqlite_sequence") == 0)
+    else if (strcmp(table->name, "sqlite_sequence") == 0 && t->schema->has_autoincrement)
         r = literal(t->restore, "DELETE FROM sqlite_sequence;\n", e);
     else
         return 0;

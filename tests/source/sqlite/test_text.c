@@ -143,6 +143,36 @@ static void test_sequence_statistics_and_versions(void **state)
     assert_int_equal(f->result.record_count, 2);
 }
 
+/* sqlite_sequence stays when the last table that uses it goes, but nothing makes it anew. */
+static void test_sequence_of_nobody(void **state)
+{
+    Fixture *f = *state;
+    fixture_sql(
+        f, "x.db",
+        "CREATE TABLE gone(a INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO gone VALUES(1);"
+        "DROP TABLE gone; CREATE TABLE t(a INTEGER PRIMARY KEY, b /* AUTOINCREMENT */);"
+        "INSERT INTO t(a) VALUES(5); CREATE TABLE no_key(a);"
+        "INSERT INTO sqlite_sequence VALUES('t',7),('no_key',8);");
+    assert_int_equal(fixture_dump(f, "x.db"), 0);
+    fixture_restore(f, "new.db");
+    assert_file(f, "main/tables/t/data.sql",
+                "PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n"
+                "INSERT INTO \"t\" VALUES(5,NULL);\nCOMMIT;\n");
+
+    /* One uses it, whatever its columns are called; the other's data.sql must do without. */
+    fixture_sql(f, "y.db",
+                "CREATE TABLE s(\"rowid\", \"oid\", \"_rowid_\","
+                " \"the key\" INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO s VALUES(1,2,3,4);"
+                "CREATE TABLE t(a); INSERT INTO sqlite_sequence VALUES('t',7);");
+    assert_int_equal(fixture_dump(f, "y.db"), 0);
+    fixture_restore(f, "new-y.db");
+    char *counters = fixture_query(f, "new-y.db", "SELECT name||seq FROM sqlite_sequence");
+    assert_string_equal(counters, "s4\nt7\n");
+    free(counters);
+    assert_file(f, "main/tables/t/data.sql",
+                "PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCOMMIT;\n");
+}
+
 static void test_virtual_tables(void **state)
 {
     Fixture *f = *state;
@@ -253,6 +283,7 @@ int main(void)
         TEST(test_values),
         TEST(test_generated_and_without_rowid),
         TEST(test_sequence_statistics_and_versions),
+        TEST(test_sequence_of_nobody),
         TEST(test_virtual_tables),
         TEST(test_names),
         TEST(test_unknown_collation),
