@@ -93,21 +93,45 @@ static bool is_framing(const char *line)
            strncmp(line, "PRAGMA ", 7) == 0;
 }
 
-static int run_line(Tables *t, const ContentTable *table, Buf *line, Error *e)
+/* The counter behind the rows: of no use where the target's table is without AUTOINCREMENT. */
+static int is_idle_counter(const Tables *t, const char *line, bool *ret_idle, Error *e)
 {
-    const char *sql = buf_cstr(line);
-    if (!sql)
-        return error_oom(e);
-    int r = is_framing(sql) ? 0 : sqlite_exec(t->db, sql, e, table->name);
-    buf_clear(line);
-    return r;
+    bool has = true;
+    if (strncmp(line, "INSERT INTO sqlite_sequence(", 28) == 0 ||
+        strncmp(line, "UPDATE sqlite_sequence ", 23) == 0)
+        TRY(has_table(t, "sqlite_sequence", &has, e));
+    *ret_idle = !has;
+    return 0;
 }
 
-/* One statement a line: line breaks inside of values are spelled otherwise. */
+static int run_statement(Tables *t, const ContentTable *table, Buf *statement, Error *e)
+{
+    const char *sql = buf_cstr(statement);
+    bool skip;
+    if (!sql)
+        return error_oom(e);
+    TRY(is_idle_counter(t, sql, &skip, e));
+    if (!skip && !is_framing(sql))
+        TRY(sqlite_exec(t->db, sql, e, table->name));
+    buf_clear(statement);
+    return 0;
+}
+
+/* At the end of a line. A statement is one, for line breaks inside of values are spelled otherwise,
+ * but the table's name may hold some. */
+static int end_line(Tables *t, const ContentTable *table, bool has_breaks, Buf *statement, Error *e)
+{
+    const char *sql = buf_cstr(statement);
+    if (!sql)
+        return error_oom(e);
+    return has_breaks && !sqlite3_complete(sql) ? 0 : run_statement(t, table, statement, e);
+}
+
 static int run_rows(Tables *t, const ContentTable *table, Error *e)
 {
     _cleanup_(reader_closep) Reader *r = NULL;
     _cleanup_(buf_release) Buf line = BUF_INIT;
+    const bool has_breaks = strchr(table->name, '\n');
     TRY(open_part(t, table, "data.sql", &r, e));
     for (;;) {
         const uint8_t *p;
@@ -116,7 +140,7 @@ static int run_rows(Tables *t, const ContentTable *table, Error *e)
         if (more < 0)
             return more;
         if (more == 0)
-            return line.len ? run_line(t, table, &line, e) : 0;
+            return line.len ? run_statement(t, table, &line, e) : 0;
         t->result->bytes += n;
         restore_progress(t->c->options, t->result->bytes, 0, table->name);
         while (n > 0) {
@@ -127,7 +151,7 @@ static int run_rows(Tables *t, const ContentTable *table, Error *e)
             if (buf_add(&line, p, take) < 0)
                 return error_oom(e);
             if (end)
-                TRY(run_line(t, table, &line, e));
+                TRY(end_line(t, table, has_breaks, &line, e));
             p += take;
             n -= take;
         }

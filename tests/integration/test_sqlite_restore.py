@@ -187,3 +187,38 @@ def test_long_names(store, restore, mount, tmp_path, kind):
     assert (target / name).read_bytes() == path.read_bytes()
     restore("--to", f"sqlite:{target / name}", "--overwrite", "--yes")
     assert [p.name for p in target.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["new\nline", "\n", 'a"\nCOMMIT;\nb', "it's; --\n /* x", "c\r\nd",
+                                  "\nPRAGMA x;\n"])
+def test_table_with_line_breaks_in_its_name(store, restore, tmp_path, name):
+    path, new = tmp_path / "app.db", tmp_path / "new.db"
+    quoted = '"' + name.replace('"', '""') + '"'
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute(f"CREATE TABLE {quoted} (id INTEGER PRIMARY KEY AUTOINCREMENT, {quoted} TEXT)")
+        db.executemany(f"INSERT INTO {quoted} VALUES (?, ?)", [
+            (1, "x\nCOMMIT;\ny"), (2, name), (3, "';"), (9, "gone")])
+        db.execute(f"DELETE FROM {quoted} WHERE id = 9")
+        db.commit()
+    store.dump(f"sqlite:{path}")
+    to = ("--to", f"sqlite:{new}", "--yes", "--table", name)
+    restore(*to)
+    restore(*to, "--data-only", "--overwrite")
+    for query in (f"SELECT * FROM {quoted}", "SELECT * FROM sqlite_sequence",
+                  "SELECT name, sql FROM sqlite_master"):
+        rows = []
+        for file in (path, new):
+            with contextlib.closing(sqlite3.connect(file)) as db:
+                rows.append(db.execute(query).fetchall())
+        assert rows[0] == rows[1] and rows[0]
+
+
+def test_rows_for_a_table_without_a_counter(store, restore, tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "app.db")) as db:
+        db.executescript("CREATE TABLE t (a INTEGER PRIMARY KEY AUTOINCREMENT);"
+                         "INSERT INTO t VALUES (5)")
+    with contextlib.closing(sqlite3.connect(tmp_path / "new.db")) as db:
+        db.executescript("CREATE TABLE t (a INTEGER PRIMARY KEY)")
+    store.dump(f"sqlite:{tmp_path}/app.db")
+    restore("--to", f"sqlite:{tmp_path}/new.db", "--yes", "--table", "t", "--data-only")
+    assert helpers.query(tmp_path / "new.db", "SELECT a FROM t") == ["5"]
