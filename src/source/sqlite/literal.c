@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define FLUSH_AT (256u << 10)
+#define TINY     1e-285      /* the last digits of what is smaller come near 1e-307 */
 #define PIECE    (64u << 10) /* bytes of a value converted at once: bounds the buffer */
 
 int sql_out_flush(SqlOut *o, bool all, Error *e)
@@ -35,6 +36,19 @@ int sql_out_integer(SqlOut *o, int64_t v, Error *e)
     return buf_add(&o->buf, p, len) < 0 ? error_oom(e) : 0;
 }
 
+/* SQLite (3.40) divides twice for the digits of a number as small as this, and is off by one bit
+ * for one in ten. So it becomes a product of three that it reads exactly, and that no
+ * multiplication rounds: 53 bits, 2^-500 and the rest. */
+static int out_tiny_real(SqlOut *o, double v, Error *e)
+{
+    char text[128];
+    int exponent;
+    double bits = ldexp(frexp(v, &exponent), 53);
+    sqlite3_snprintf(sizeof(text), text, "%lld.0*%!.20g*%!.20g", (sqlite3_int64)bits,
+                     ldexp(1, -500), ldexp(1, exponent - 53 + 500));
+    return out_str(o, text, e);
+}
+
 int sql_out_real(SqlOut *o, double v, Error *e)
 {
     if (isnan(v))
@@ -47,6 +61,8 @@ int sql_out_real(SqlOut *o, double v, Error *e)
         int r = sql_out_integer(o, (int64_t)v, e);
         return r < 0 ? r : out_str(o, ".0", e);
     }
+    if (fabs(v) < TINY)
+        return out_tiny_real(o, v, e);
     char text[64];
     sqlite3_snprintf(sizeof(text), text, "%!.20g", v);
     return out_str(o, text, e);

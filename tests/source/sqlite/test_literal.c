@@ -54,11 +54,25 @@ static void check_real(sqlite3 *db, double v)
 
 static void test_reals(void **state)
 {
-    static const double values[] = {0.0,      -0.0,      1.0,
-                                    -1.0,     0.1,       12.99,
-                                    1e15,     1e16,      9007199254740993.0,
-                                    1e300,    -2.5e-300, 123456789.123456789,
-                                    HUGE_VAL, -HUGE_VAL};
+    static const double values[] = {0.0,
+                                    -0.0,
+                                    1.0,
+                                    -1.0,
+                                    0.1,
+                                    12.99,
+                                    1e15,
+                                    1e16,
+                                    9007199254740993.0,
+                                    1e300,
+                                    -2.5e-300,
+                                    123456789.123456789,
+                                    HUGE_VAL,
+                                    -HUGE_VAL,
+                                    DBL_MAX,
+                                    DBL_MIN,
+                                    -DBL_TRUE_MIN,
+                                    1e-285,
+                                    0x1.fffffffffffffp-1023};
     /* SQLite reads digits in long double, which valgrind makes a double. */
     volatile long double next = 1.0L;
     next += LDBL_EPSILON;
@@ -70,6 +84,16 @@ static void test_reals(void **state)
     uint64_t seed = 7;
     for (int i = 0; i < 20000; i++)
         check_real(db, (double)(int64_t)test_random(&seed) / 1e7);
+    /* Of any size; the smallest ones, where the digits alone would not do. */
+    for (int i = 0; i < 50000; i++) {
+        uint64_t bits = test_random(&seed);
+        if (i % 2)
+            bits = (bits & ~(UINT64_C(0x7ff) << 52)) | (uint64_t)(i / 2 % 100) << 52;
+        double v;
+        memcpy(&v, &bits, sizeof(v));
+        if (isfinite(v))
+            check_real(db, v);
+    }
     sqlite3_close(db);
 }
 
