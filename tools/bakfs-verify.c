@@ -137,25 +137,11 @@ static json_t *damage_json(const VerifyResult *r)
     return list;
 }
 
-static bool same_file(const char *x, const char *y)
-{
-    return x && y ? strcmp(x, y) == 0 : x == y;
-}
-
-/* Findings about one file are printed together, at the first of them. */
-static bool is_first_of_file(const VerifyResult *r, size_t i)
-{
-    for (size_t k = 0; k < i; k++)
-        if (same_file(r->damage.items[k].file, r->damage.items[i].file))
-            return false;
-    return true;
-}
-
 static json_t *damaged_files_json(const VerifyResult *r)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < r->damage.n; i++)
-        if (r->damage.items[i].file && is_first_of_file(r, i))
+        if (r->damage.items[i].file && r->damage.items[i].first_of_file)
             json_array_append_new(list, json_string(r->damage.items[i].file));
     return list;
 }
@@ -207,17 +193,16 @@ static void print_finding(const VerifyResult *r, const Damage *d)
     print_touches(r, d);
 }
 
-/* What is wrong, a file of the store at a time. */
+/* What is wrong, a file of the store at a time: at the first finding about it all the others. */
 static void print_damage(const VerifyResult *r)
 {
+    const Damage *items = r->damage.items;
     for (size_t i = 0; i < r->damage.n; i++) {
-        const char *file = r->damage.items[i].file;
-        if (!is_first_of_file(r, i))
+        if (!items[i].first_of_file)
             continue;
-        report_print("damaged: %s\n", file ? file : "chunks that are in no pack");
-        for (size_t k = i; k < r->damage.n; k++)
-            if (same_file(r->damage.items[k].file, file))
-                print_finding(r, &r->damage.items[k]);
+        report_print("damaged: %s\n", items[i].file ? items[i].file : "chunks that are in no pack");
+        for (size_t k = i; k != DAMAGE_NONE; k = items[k].next_of_file)
+            print_finding(r, &items[k]);
     }
 }
 

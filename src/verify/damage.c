@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/buf.h"
+#include "util/cleanup.h"
+
 void damage_list_init(DamageList *l)
 {
     *l = (DamageList){0};
@@ -26,34 +29,76 @@ void damage_list_release(DamageList *l)
     for (size_t i = 0; i < l->n; i++)
         damage_release(&l->items[i]);
     free(l->items);
+    free(l->backups);
+    idmap_release(&l->findings);
+    idmap_release(&l->files);
+    idmap_release(&l->objects);
     pthread_mutex_destroy(&l->lock);
     *l = (DamageList){0};
 }
 
-static bool same_file(const char *x, const char *y)
+/* A key for the maps. Their keys must look random, which ids in a crafted pack need not. */
+static int key_of(uint8_t kind, const char *file, const ObjectId *object, ObjectId *ret_key)
 {
-    return x && y ? strcmp(x, y) == 0 : x == y;
+    _cleanup_(buf_release) Buf b = BUF_INIT;
+    int r = buf_add_u8(&b, kind);
+    if (r == 0)
+        r = buf_add_u8(&b, object != NULL);
+    if (r == 0 && object)
+        r = buf_add(&b, object->b, ID_SIZE);
+    if (r == 0 && file)
+        r = buf_add(&b, file, strlen(file));
+    return r < 0 ? r : id_of(b.data, b.len, ret_key);
 }
 
-static bool is_about(const Damage *d, const ObjectId *object)
+static const Location *find(const IdMap *map, uint8_t kind, const char *file,
+                            const ObjectId *object)
 {
-    return d->has_object && id_compare(&d->object, object) == 0;
+    ObjectId key;
+    return key_of(kind, file, object, &key) < 0 ? NULL : idmap_get(map, &key);
 }
 
-static bool is_known(const DamageList *l, DamageKind kind, const char *file, const ObjectId *object)
+static int note(IdMap *map, uint8_t kind, const char *file, const ObjectId *object,
+                const Location *at)
 {
-    for (size_t i = 0; i < l->n; i++) {
-        const Damage *d = &l->items[i];
-        if (d->kind == kind && d->has_object == (object != NULL) &&
-            (!object || id_compare(&d->object, object) == 0) && same_file(d->file, file))
-            return true;
+    ObjectId key;
+    int r = key_of(kind, file, object, &key);
+    return r < 0 ? r : idmap_put(map, &key, at);
+}
+
+/* Make finding `i` known: locations hold the first one (`offset`) and the last one (`length`). */
+static int link_finding(DamageList *l, size_t i)
+{
+    Damage *d = &l->items[i];
+    const ObjectId *object = d->has_object ? &d->object : NULL;
+    Location at = {.offset = (uint32_t)i, .length = (uint32_t)i};
+    int r = note(&l->findings, (uint8_t)d->kind, d->file, object, &at);
+    if (r < 0)
+        return r;
+    const Location *known = find(&l->files, 0, d->file, NULL);
+    d->first_of_file = known == NULL;
+    d->next_of_file = d->next_of_object = DAMAGE_NONE;
+    if (known) {
+        l->items[known->length].next_of_file = i;
+        at.offset = known->offset;
     }
-    return false;
+    r = note(&l->files, 0, d->file, NULL, &at);
+    if (r < 0 || !object)
+        return r;
+    at.offset = (uint32_t)i;
+    known = find(&l->objects, 0, NULL, object);
+    if (known) {
+        l->items[known->length].next_of_object = i;
+        at.offset = known->offset;
+    }
+    return note(&l->objects, 0, NULL, object, &at);
 }
 
 static int append(DamageList *l, DamageKind kind, const char *file, const ObjectId *object,
                   const char *message)
 {
+    if (l->n == UINT32_MAX)
+        return -ENOMEM;
     if (l->n == l->capacity) {
         size_t capacity = l->capacity ? l->capacity * 2 : 16;
         Damage *items = reallocarray(l->items, capacity, sizeof(*items));
@@ -72,14 +117,15 @@ static int append(DamageList *l, DamageKind kind, const char *file, const Object
         return -ENOMEM;
     }
     l->items[l->n++] = d;
-    return 0;
+    return link_finding(l, l->n - 1);
 }
 
 int damage_add(DamageList *l, DamageKind kind, const char *file, const ObjectId *object,
                const char *message)
 {
     pthread_mutex_lock(&l->lock);
-    int r = is_known(l, kind, file, object) ? 0 : append(l, kind, file, object, message);
+    bool known = find(&l->findings, (uint8_t)kind, file, object) != NULL;
+    int r = known ? 0 : append(l, kind, file, object, message);
     pthread_mutex_unlock(&l->lock);
     return r;
 }
@@ -107,27 +153,60 @@ static int touch(Damage *d, size_t backup, const char *path)
     return 0;
 }
 
+static int touch_backup(DamageList *l, size_t backup)
+{
+    if (backup >= l->n_backups) {
+        size_t n = backup < 32 ? 64 : 2 * backup;
+        bool *backups = reallocarray(l->backups, n, sizeof(*backups));
+        if (!backups)
+            return -ENOMEM;
+        memset(backups + l->n_backups, 0, n - l->n_backups);
+        l->backups = backups;
+        l->n_backups = n;
+    }
+    l->backups[backup] = true;
+    return 0;
+}
+
 int damage_touch(DamageList *l, const ObjectId *object, size_t backup, const char *path)
 {
-    int r = 0;
     pthread_mutex_lock(&l->lock);
-    for (size_t i = 0; r == 0 && i < l->n; i++)
-        if (is_about(&l->items[i], object))
-            r = touch(&l->items[i], backup, path);
+    const Location *known = find(&l->objects, 0, NULL, object);
+    int r = known ? touch_backup(l, backup) : 0;
+    for (size_t i = known ? known->offset : DAMAGE_NONE; r == 0 && i != DAMAGE_NONE;
+         i = l->items[i].next_of_object)
+        r = touch(&l->items[i], backup, path);
     pthread_mutex_unlock(&l->lock);
     return r;
 }
 
-void damage_filter(DamageList *l, bool (*keep)(void *ctx, const Damage *d), void *ctx)
+bool damage_touches(const DamageList *l, size_t backup)
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < l->n; i++) {
-        if (keep(ctx, &l->items[i]))
-            l->items[kept++] = l->items[i];
-        else
+    return backup < l->n_backups && l->backups[backup];
+}
+
+bool damage_has_file(const DamageList *l, const char *file)
+{
+    return find(&l->files, 0, file, NULL) != NULL;
+}
+
+int damage_filter(DamageList *l, bool (*keep)(void *ctx, const Damage *d), void *ctx)
+{
+    size_t n = l->n;
+    int r = 0;
+    idmap_release(&l->findings);
+    idmap_release(&l->files);
+    idmap_release(&l->objects);
+    l->n = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (r < 0 || !keep(ctx, &l->items[i])) {
             damage_release(&l->items[i]);
+            continue;
+        }
+        l->items[l->n++] = l->items[i];
+        r = link_finding(l, l->n - 1);
     }
-    l->n = kept;
+    return r;
 }
 
 const char *damage_kind_name(DamageKind kind)

@@ -6,10 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "chunk/id.h"
+#include "store/idmap.h"
 
 /* More touched files than this are counted, not listed. */
 #define DAMAGE_TOUCHES_MAX 1000
+
+#define DAMAGE_NONE SIZE_MAX /* no finding */
 
 typedef enum DamageKind {
     DAMAGE_PACK,     /* a pack as a whole: its name, header, trailer, index */
@@ -34,13 +36,19 @@ typedef struct Damage {
     char *message;        /* owned */
     DamageTouch *touches; /* the first DAMAGE_TOUCHES_MAX; owned */
     size_t n_touches;
-    uint64_t touched; /* how many there are */
+    uint64_t touched;    /* how many there are */
+    bool first_of_file;  /* among the findings about it */
+    size_t next_of_file; /* the next finding about the same file, or about none; or DAMAGE_NONE */
+    size_t next_of_object;
 } Damage;
 
 typedef struct DamageList {
     pthread_mutex_t lock;
     Damage *items;
     size_t n, capacity;
+    IdMap findings, files, objects; /* what is known of each, so that many cost no more than few */
+    bool *backups;                  /* by position: something touches it */
+    size_t n_backups;
 } DamageList;
 
 void damage_list_init(DamageList *l);
@@ -55,8 +63,14 @@ int damage_add(DamageList *l, DamageKind kind, const char *file, const ObjectId 
  * not counted again when it follows at once. 0 or -ENOMEM. Thread-safe. */
 int damage_touch(DamageList *l, const ObjectId *object, size_t backup, const char *path);
 
-/* Drop the findings that `keep` answers false for. Not thread-safe. */
-void damage_filter(DamageList *l, bool (*keep)(void *ctx, const Damage *d), void *ctx);
+/* Drop the findings that `keep` answers false for. 0 or -ENOMEM. Not thread-safe. */
+int damage_filter(DamageList *l, bool (*keep)(void *ctx, const Damage *d), void *ctx);
+
+/* Whether there is a finding about `file`. Not thread-safe. */
+bool damage_has_file(const DamageList *l, const char *file);
+
+/* Whether a finding, also one that was dropped, touches the backup. Not thread-safe. */
+bool damage_touches(const DamageList *l, size_t backup);
 
 /* "pack", "object", "base", "missing", "manifest", "event", "tree": for JSON. */
 const char *damage_kind_name(DamageKind kind);

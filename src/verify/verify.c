@@ -1,6 +1,7 @@
 #include "verify/verify.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,16 +32,7 @@ void verify_result_free(VerifyResult *r)
 
 bool verify_touches(const VerifyResult *r, size_t i)
 {
-    for (size_t d = 0; d < r->damage.n; d++) {
-        const Damage *damage = &r->damage.items[d];
-        for (size_t t = 0; t < damage->n_touches; t++)
-            if (damage->touches[t].backup == i)
-                return true;
-        /* Not every touch was kept: it may be one of those. */
-        if (damage->touched > damage->n_touches && r->selected[i])
-            return true;
-    }
-    return false;
+    return damage_touches(&r->damage, i);
 }
 
 static void tell(const Verify *v, VerifyPhase phase, uint64_t done, uint64_t total)
@@ -148,10 +140,10 @@ static int read_packs(Verify *v, Error *e)
     return r;
 }
 
-static bool is_pack_there(const Verify *v, const ObjectId *sha256)
+static const InventoryPack *find_pack(const Inventory *inventory, const ObjectId *sha256)
 {
-    const InventoryPack *packs = v->inventory->packs;
-    size_t lo = 0, hi = v->inventory->n_packs;
+    const InventoryPack *packs = inventory->packs;
+    size_t lo = 0, hi = inventory->n_packs;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
         if (id_compare(&packs[mid].sha256, sha256) < 0)
@@ -159,7 +151,8 @@ static bool is_pack_there(const Verify *v, const ObjectId *sha256)
         else
             hi = mid;
     }
-    return lo < v->inventory->n_packs && id_compare(&packs[lo].sha256, sha256) == 0;
+    return lo < inventory->n_packs && id_compare(&packs[lo].sha256, sha256) == 0 ? &packs[lo]
+                                                                                 : NULL;
 }
 
 static bool has_missing(const DamageList *l)
@@ -170,15 +163,16 @@ static bool has_missing(const DamageList *l)
     return false;
 }
 
+/* Whether `file`, a pack's path in the store, is needed by what is being verified. */
 static bool is_wanted_file(const Inventory *inventory, const char *file)
 {
-    for (size_t i = 0; i < inventory->n_packs; i++) {
-        char name[PACK_NAME_SIZE];
-        pack_name(&inventory->packs[i].sha256, name);
-        if (inventory->packs[i].wanted && strcmp(name, file) == 0)
-            return true;
-    }
-    return false;
+    char hex[ID_HEX_SIZE];
+    ObjectId sha256;
+    if (sscanf(file, "packs/%*2[0-9a-f]/%64[0-9a-f].pack", hex) != 1 ||
+        id_from_hex(hex, &sha256) < 0)
+        return false;
+    const InventoryPack *p = find_pack(inventory, &sha256);
+    return p && p->wanted;
 }
 
 /* Whether a finding concerns the backups that were asked about. */
@@ -216,7 +210,7 @@ static int name_missing_packs(Verify *v, Error *e)
         for (size_t k = 0; k < m->n_packs; k++) {
             char name[PACK_NAME_SIZE];
             pack_name(&m->packs[k], name);
-            if (!is_pack_there(v, &m->packs[k]) &&
+            if (!find_pack(v->inventory, &m->packs[k]) &&
                 damage_add(&r->damage, DAMAGE_PACK, name, NULL, "the pack is missing") < 0) {
                 manifest_free(m);
                 return error_oom(e);
@@ -225,14 +219,6 @@ static int name_missing_packs(Verify *v, Error *e)
         manifest_free(m);
     }
     return 0;
-}
-
-static bool is_named(const DamageList *l, const char *file)
-{
-    for (size_t i = 0; i < l->n; i++)
-        if (l->items[i].file && strcmp(l->items[i].file, file) == 0)
-            return true;
-    return false;
 }
 
 /* Note in the ledger which packs were read and found good. */
@@ -246,7 +232,7 @@ static int note_packs(Verify *v, Error *e)
     for (size_t i = 0; i < inventory->n_packs; i++) {
         char name[PACK_NAME_SIZE];
         pack_name(&inventory->packs[i].sha256, name);
-        if (inventory->packs[i].wanted && !is_named(&v->result->damage, name))
+        if (inventory->packs[i].wanted && !damage_has_file(&v->result->damage, name))
             read[n++] = inventory->packs[i].sha256;
     }
     store_note_read(v->store, read, n, clock_now());
@@ -302,8 +288,8 @@ static int run(Verify *v, Error *e)
         r = name_missing_packs(v, e);
     if (r < 0)
         return r;
-    if (is_limited(v))
-        damage_filter(&result->damage, is_relevant, v);
+    if (is_limited(v) && damage_filter(&result->damage, is_relevant, v) < 0)
+        return error_oom(e);
     count_packs(v);
     if (v->options->quick)
         return 0;

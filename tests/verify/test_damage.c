@@ -87,10 +87,67 @@ static void test_filter(void **state)
     damage_add(l, DAMAGE_MISSING, NULL, &second, "two");
     damage_add(l, DAMAGE_OBJECT, "packs/a", &first, "three");
     damage_touch(l, &first, 0, "x");
-    damage_filter(l, is_second, &asked);
+    assert_int_equal(damage_filter(l, is_second, &asked), 0);
     assert_int_equal(asked, 3);
     assert_int_equal(l->n, 1);
     assert_string_equal(l->items[0].message, "two");
+    assert_true(l->items[0].first_of_file);
+    /* What was dropped is not known any more, what stayed is. */
+    assert_false(damage_has_file(l, "packs/a"));
+    assert_int_equal(damage_add(l, DAMAGE_MISSING, NULL, &second, "two"), 0);
+    assert_int_equal(damage_touch(l, &second, 0, "x"), 0);
+    assert_int_equal(l->items[0].touched, 1);
+    assert_int_equal(damage_add(l, DAMAGE_MISSING, NULL, &first, "four"), 0);
+    assert_int_equal(l->n, 2);
+}
+
+static void test_findings_about_one_file(void **state)
+{
+    DamageList *l = *state;
+    damage_add(l, DAMAGE_PACK, "packs/a", NULL, "0");
+    damage_add(l, DAMAGE_MISSING, NULL, &first, "1");
+    damage_add(l, DAMAGE_OBJECT, "packs/b", &first, "2");
+    damage_add(l, DAMAGE_OBJECT, "packs/a", &first, "3");
+    damage_add(l, DAMAGE_MISSING, NULL, &second, "4");
+    damage_add(l, DAMAGE_BASE, "packs/a", &second, "5");
+    static const size_t next[] = {3, 4, DAMAGE_NONE, 5, DAMAGE_NONE, DAMAGE_NONE};
+    for (size_t i = 0; i < l->n; i++) {
+        assert_int_equal(l->items[i].first_of_file, i < 3);
+        assert_int_equal(l->items[i].next_of_file, next[i]);
+    }
+    assert_true(damage_has_file(l, "packs/b"));
+    assert_false(damage_has_file(l, "packs/c"));
+}
+
+/* Exactly, however many touches were not kept. */
+static void test_touched_backups(void **state)
+{
+    DamageList *l = *state;
+    damage_add(l, DAMAGE_MISSING, NULL, &first, "gone");
+    for (size_t i = 0; i < DAMAGE_TOUCHES_MAX + 500; i++) {
+        char path[32];
+        snprintf(path, sizeof(path), "file%zu", i);
+        assert_int_equal(damage_touch(l, &first, i % 2 ? 7 : 1000, path), 0);
+    }
+    assert_int_equal(damage_touch(l, &first, 70, "other"), 0);
+    assert_int_equal(damage_touch(l, &second, 8, "other"), 0); /* no finding is about it */
+    for (size_t i = 0; i < 3000; i++)
+        assert_int_equal(damage_touches(l, i), i == 7 || i == 70 || i == 1000);
+}
+
+/* As when a pack of small tables is lost. */
+static void test_many_findings(void **state)
+{
+    DamageList *l = *state;
+    enum { MANY = 200000 };
+    for (uint32_t round = 0; round < 2; round++)
+        for (uint32_t i = 0; i < MANY; i++) {
+            ObjectId id = {.b = {9}}; /* crafted: alike in their first bytes */
+            memcpy(id.b + 16, &i, sizeof(i));
+            assert_int_equal(damage_add(l, DAMAGE_MISSING, NULL, &id, "gone"), 0);
+            assert_int_equal(damage_touch(l, &id, 0, "x"), 0);
+        }
+    assert_int_equal(l->n, MANY);
 }
 
 static void test_kinds_have_names(void **state)
@@ -107,6 +164,9 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_touches_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_filter, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_findings_about_one_file, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_touched_backups, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_findings, setup, teardown),
         cmocka_unit_test(test_kinds_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
