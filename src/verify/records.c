@@ -9,6 +9,9 @@
 #include "store/lists.h"
 #include "util/cleanup.h"
 
+/* A gap of more is no loss: a number that nobody gave. */
+#define GAP_MAX (1u << 20)
+
 typedef struct Numbers {
     uint64_t *list;
     size_t n, capacity;
@@ -110,6 +113,12 @@ static int compare_numbers(const void *x, const void *y)
     return a < b ? -1 : a > b;
 }
 
+static void sort_numbers(Numbers *x)
+{
+    if (x->n)
+        qsort(x->list, x->n, sizeof(*x->list), compare_numbers);
+}
+
 static int add_gap(Check *c, DamageKind kind, const char *dir, uint64_t first, uint64_t last)
 {
     char path[64], message[128];
@@ -121,18 +130,55 @@ static int add_gap(Check *c, DamageKind kind, const char *dir, uint64_t first, u
     return damage_add(c->damage, kind, path, NULL, message);
 }
 
-/* Numbers are given in turn, from 1: where one lacks a file is lost. */
-static int find_gaps(Check *c, DamageKind kind, const char *dir, Numbers *x)
+static int add_jump(Check *c, DamageKind kind, const char *dir, uint64_t number, uint64_t before)
+{
+    char path[64], message[128];
+    snprintf(path, sizeof(path), "%s/%010" PRIu64 "-*.json", dir, number);
+    snprintf(message, sizeof(message),
+             "no program has given it this number: the one before it is %" PRIu64, before);
+    return damage_add(c->damage, kind, path, NULL, message);
+}
+
+/* Numbers are given in turn, from 1: where one lacks a file is lost. But after a jump they say
+ * nothing any more. How many gaps there are, or -ENOMEM; `add` makes findings of them. */
+static int find_gaps(Check *c, DamageKind kind, const char *dir, const Numbers *x, bool add)
 {
     uint64_t next = 1;
-    if (x->n)
-        qsort(x->list, x->n, sizeof(*x->list), compare_numbers);
-    for (size_t i = 0; i < x->n && x->list[i] <= x->highest; i++) {
-        if (x->list[i] > next && add_gap(c, kind, dir, next, x->list[i] - 1) < 0)
-            return -ENOMEM;
-        next = x->list[i] + 1;
+    int gaps = 0, r = 0;
+    for (size_t i = 0; r == 0 && i < x->n && x->list[i] <= x->highest; i++) {
+        uint64_t number = x->list[i];
+        bool is_jump = number - next > GAP_MAX && number > next;
+        gaps += number > next;
+        if (number > next && add)
+            r = is_jump ? add_jump(c, kind, dir, number, next - 1)
+                        : add_gap(c, kind, dir, next, number - 1);
+        if (is_jump)
+            break;
+        next = number + 1;
     }
-    return 0;
+    return r < 0 ? r : gaps;
+}
+
+static int add_name(void *ctx, const char *name)
+{
+    uint64_t number;
+    ObjectId sha256;
+    return numbered_name_parse(name, &number, &sha256) ? add_number(ctx, number) : 0;
+}
+
+/* A listing during which files were added may have one of them and not one before it. So a gap
+ * counts only when a second look finds it too. */
+static int check_gaps(Check *c, DamageKind kind, const char *dir, Numbers *x, Error *e)
+{
+    sort_numbers(x);
+    if (find_gaps(c, kind, dir, x, false) == 0)
+        return 0;
+    int r = c->backend->ops->list(c->backend, dir, add_name, x, e);
+    if (r < 0)
+        return r;
+    sort_numbers(x);
+    r = find_gaps(c, kind, dir, x, true);
+    return r < 0 ? r : 0;
 }
 
 int records_check(Backend *b, DamageList *damage, const atomic_bool *cancel,
@@ -143,9 +189,9 @@ int records_check(Backend *b, DamageList *damage, const atomic_bool *cancel,
     if (r == 0)
         r = b->ops->list(b, "events", check_event, &c, e);
     if (r == 0)
-        r = find_gaps(&c, DAMAGE_MANIFEST, "manifests", &c.manifests);
+        r = check_gaps(&c, DAMAGE_MANIFEST, "manifests", &c.manifests, e);
     if (r == 0)
-        r = find_gaps(&c, DAMAGE_EVENT, "events", &c.events);
+        r = check_gaps(&c, DAMAGE_EVENT, "events", &c.events, e);
     free(c.manifests.list);
     free(c.events.list);
     if (r == -EINTR)

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "harm.h"
+#include "store/event.h"
 
 static void check(Fixture *f, DamageList *damage, RecordCounts *counts)
 {
@@ -137,6 +138,77 @@ static void test_gaps(void **state)
     }
 }
 
+/* One far beyond the others says nothing of any that were lost. */
+static void test_a_number_out_of_turn(void **state)
+{
+    Fixture *f = *state;
+    static const uint64_t numbers[] = {NUMBER_MAX, NUMBER_MAX - 5};
+    for (size_t i = 0; i < 2; i++) {
+        Error error = ERROR_INIT;
+        DamageList damage;
+        RecordCounts counts;
+        char name[EVENT_NAME_SIZE];
+        assert_ok(event_write(store_backend(f->store), numbers[i], EVENT_VERIFIED,
+                              "backup-0000000000000001", 2, name, &error));
+        check(f, &damage, &counts);
+        assert_int_equal(damage.n, 1);
+        assert_int_equal(damage.items[0].kind, DAMAGE_EVENT);
+        assert_non_null(
+            strstr(damage.items[0].file, i ? "events/0268435450" : "events/0268435455"));
+        assert_non_null(strstr(damage.items[0].message, "before it is 1"));
+        assert_null(strstr(damage.items[0].message, "missing"));
+        damage_list_release(&damage);
+    }
+}
+
+/* Lists as if what `hidden` names was added while they were made, but what came after it seen. */
+static const BackendOps *real_ops;
+static const char *hidden;
+
+typedef struct Listing {
+    int (*visit)(void *ctx, const char *name);
+    void *ctx;
+} Listing;
+
+static int leave_out(void *ctx, const char *name)
+{
+    Listing *l = ctx;
+    return hidden && strncmp(name, hidden, strlen(hidden)) == 0 ? 0 : l->visit(l->ctx, name);
+}
+
+static int list_early(Backend *b, const char *dir, int (*visit)(void *ctx, const char *name),
+                      void *ctx, Error *e)
+{
+    Listing l = {visit, ctx};
+    int r = real_ops->list(b, dir, leave_out, &l, e);
+    if (strcmp(dir, "events") == 0)
+        hidden = NULL;
+    return r;
+}
+
+static void test_writers_during_the_listing(void **state)
+{
+    Fixture *f = *state;
+    Backend *b = store_backend(f->store);
+    DamageList damage;
+    RecordCounts counts;
+    for (int i = 3; i <= 4; i++) {
+        fixture_begin(f);
+        fixture_backup(f, 1000, (uint64_t)i, NULL);
+    }
+    real_ops = b->ops;
+    BackendOps ops = *b->ops;
+    ops.list = list_early;
+    b->ops = &ops;
+    hidden = "0000000003";
+    check(f, &damage, &counts);
+    b->ops = real_ops;
+    assert_null(hidden);
+    assert_int_equal(counts.manifests, 3);
+    assert_int_equal(damage.n, 0);
+    damage_list_release(&damage);
+}
+
 static void test_interruption(void **state)
 {
     Fixture *f = *state;
@@ -160,6 +232,8 @@ int main(void)
         WITH_STORE(test_a_manifest_under_another_number),
         WITH_STORE(test_truncated_and_empty_files),
         WITH_STORE(test_gaps),
+        WITH_STORE(test_a_number_out_of_turn),
+        WITH_STORE(test_writers_during_the_listing),
         WITH_STORE(test_interruption),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
