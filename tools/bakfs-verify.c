@@ -220,6 +220,32 @@ static void print_summary(const VerifyResult *r, const Options *o)
     printf(", %s: all is well\n", time);
 }
 
+static int report_damage(const VerifyResult *r)
+{
+    Error e = ERROR_INIT;
+    size_t touched = 0, catalogue = 0;
+    for (size_t i = 0; i < r->backups->n; i++)
+        touched += verify_touches(r, i);
+    for (size_t i = 0; i < r->damage.n; i++)
+        catalogue += r->damage.items[i].kind == DAMAGE_CATALOGUE;
+    if (catalogue == r->damage.n) {
+        error_set(&e, EBADMSG, "the store's catalogue is wrong; no backup is damaged");
+        error_hint(&e,
+                   "run `bakfs-store reindex`, then %s again: until then readers may take one "
+                   "backup for another",
+                   PROGRAM);
+        return report_error(PROGRAM, &e);
+    }
+    error_set(&e, EBADMSG, "damage was found: %zu finding%s, touching %zu of %zu backup%s",
+              r->damage.n, r->damage.n == 1 ? "" : "s", touched, r->n_backups,
+              r->n_backups == 1 ? "" : "s");
+    error_hint(&e,
+               "keep the store as it is; copy the files named above back from a second copy of "
+               "the store, then run %s again. Files of backups that are not named are intact",
+               PROGRAM);
+    return report_error(PROGRAM, &e);
+}
+
 static int finish(const VerifyResult *r, const Options *o)
 {
     if (o->json)
@@ -231,18 +257,7 @@ static int finish(const VerifyResult *r, const Options *o)
     }
     if (!o->json)
         print_damage(r);
-    size_t touched = 0;
-    for (size_t i = 0; i < r->backups->n; i++)
-        touched += verify_touches(r, i);
-    Error e = ERROR_INIT;
-    error_set(&e, EBADMSG, "damage was found: %zu finding%s, touching %zu of %zu backup%s",
-              r->damage.n, r->damage.n == 1 ? "" : "s", touched, r->n_backups,
-              r->n_backups == 1 ? "" : "s");
-    error_hint(&e,
-               "keep the store as it is; copy the files named above back from a second copy of "
-               "the store, then run %s again. Files of backups that are not named are intact",
-               PROGRAM);
-    return report_finish(PROGRAM, report_error(PROGRAM, &e));
+    return report_finish(PROGRAM, report_damage(r));
 }
 
 static int verify(const Options *o, const char *backup)

@@ -111,13 +111,15 @@ static int choose_database(Content *c, const char *type, Error *e)
 int content_open(const RestoreOptions *o, Store *s, const BackupInfo *b, const char *type,
                  Content *ret_content, Error *e)
 {
-    _cleanup_(content_release) Content c = {
-        .options = o, .objects = store_objects(s), .backup = b, .path = "", .root = b->root};
+    _cleanup_(content_release) Content c = {.options = o, .objects = store_objects(s), .path = ""};
     TRY(store_manifest(s, b, &c.manifest, e));
+    /* `b` may come from the catalogue, which is only believed as to which backup is meant. */
+    c.backup = &c.manifest->info;
+    c.root = c.backup->root;
     TRY(choose_database(&c, type, e));
     if (*c.path) {
         DirEntry entry = {0};
-        TRY(dir_resolve(c.objects, &b->root, c.path, &entry, e));
+        TRY(dir_resolve(c.objects, &c.backup->root, c.path, &entry, e));
         bool is_dir = entry.kind == ENTRY_DIR;
         c.root = entry.dir.id;
         dir_entry_release(&entry);

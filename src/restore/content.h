@@ -15,8 +15,8 @@ typedef struct ContentTable {
 typedef struct Content {
     const RestoreOptions *options; /* borrowed */
     ObjectSource *objects;         /* borrowed */
-    const BackupInfo *backup;      /* borrowed */
     Manifest *manifest;            /* owned */
+    const BackupInfo *backup;      /* the manifest's */
     json_t *database;              /* its entry in the manifest; NULL for the whole backup */
     const char *name, *path;       /* of the database; in the manifest */
     ObjectId root;                 /* its directory */

@@ -226,6 +226,8 @@ const char *damage_kind_name(DamageKind kind)
         return "event";
     case DAMAGE_TREE:
         return "tree";
+    case DAMAGE_CATALOGUE:
+        return "catalogue";
     }
     return "unknown";
 }

@@ -14,13 +14,14 @@
 #define DAMAGE_NONE SIZE_MAX /* no finding */
 
 typedef enum DamageKind {
-    DAMAGE_PACK,     /* a pack as a whole: its name, header, trailer, index */
-    DAMAGE_OBJECT,   /* one object; the pack it lies in is known */
-    DAMAGE_BASE,     /* an object that is a delta of a damaged one, which lies in that pack */
-    DAMAGE_MISSING,  /* an object that is in no pack, or what it is a delta of */
-    DAMAGE_MANIFEST, /* `file` is no sound manifest */
-    DAMAGE_EVENT,    /* `file` is no sound event */
-    DAMAGE_TREE,     /* a backup's directories or ropes contradict each other */
+    DAMAGE_PACK,      /* a pack as a whole: its name, header, trailer, index */
+    DAMAGE_OBJECT,    /* one object; the pack it lies in is known */
+    DAMAGE_BASE,      /* an object that is a delta of a damaged one, which lies in that pack */
+    DAMAGE_MISSING,   /* an object that is in no pack, or what it is a delta of */
+    DAMAGE_MANIFEST,  /* `file` is no sound manifest */
+    DAMAGE_EVENT,     /* `file` is no sound event */
+    DAMAGE_TREE,      /* a backup's directories or ropes contradict each other */
+    DAMAGE_CATALOGUE, /* metadata.db contradicts manifests or events: no backup is harmed */
 } DamageKind;
 
 typedef struct DamageTouch {
@@ -72,5 +73,5 @@ bool damage_has_file(const DamageList *l, const char *file);
 /* Whether a finding, also one that was dropped, touches the backup. Not thread-safe. */
 bool damage_touches(const DamageList *l, size_t backup);
 
-/* "pack", "object", "base", "missing", "manifest", "event", "tree": for JSON. */
+/* "pack", "object", "base", "missing", "manifest", "event", "tree", "catalogue": for JSON. */
 const char *damage_kind_name(DamageKind kind);

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "store/event.h"
 #include "store/lists.h"
 #include "util/cleanup.h"
 
@@ -21,7 +20,7 @@ typedef struct Numbers {
 typedef struct Check {
     Backend *backend;
     DamageList *damage;
-    const atomic_bool *cancel;
+    const RecordsOptions *options;
     RecordCounts counts;
     Numbers manifests, events; /* which there are, and ordinals of backups that were deleted */
 } Check;
@@ -48,7 +47,8 @@ static void note_highest(Numbers *x, uint64_t number)
 
 static int interrupted(const Check *c)
 {
-    return c->cancel && atomic_load(c->cancel) ? -EINTR : 0;
+    const atomic_bool *cancel = c->options->cancel;
+    return cancel && atomic_load(cancel) ? -EINTR : 0;
 }
 
 /* Turn a failure to load `path` into a finding; only what stops the verify stays an error. */
@@ -77,9 +77,11 @@ static int check_manifest(void *ctx, const char *name)
     if (add_number(&c->manifests, ordinal) < 0)
         return -ENOMEM;
     int r = manifest_load(c->backend, ordinal, &sha256, &m, &why);
-    manifest_free(m);
     if (r == 0)
         note_highest(&c->manifests, ordinal);
+    if (r == 0 && c->options->manifest)
+        c->options->manifest(c->options->ctx, m);
+    manifest_free(m);
     return report(c, DAMAGE_MANIFEST, path, &sha256, r, &why);
 }
 
@@ -102,6 +104,8 @@ static int check_event(void *ctx, const char *name)
     int r = event_load(c->backend, name, &event, &why);
     if (r == 0)
         note_highest(&c->events, number);
+    if (r == 0 && c->options->event)
+        c->options->event(c->options->ctx, name, &event);
     if (r == 0 && event.type == EVENT_DELETED && add_number(&c->manifests, event.ordinal) < 0)
         return -ENOMEM;
     return report(c, DAMAGE_EVENT, path, &sha256, r, &why);
@@ -181,10 +185,10 @@ static int check_gaps(Check *c, DamageKind kind, const char *dir, Numbers *x, Er
     return r < 0 ? r : 0;
 }
 
-int records_check(Backend *b, DamageList *damage, const atomic_bool *cancel,
-                  RecordCounts *ret_counts, Error *e)
+int records_check(Backend *b, const RecordsOptions *o, DamageList *damage, RecordCounts *ret_counts,
+                  Error *e)
 {
-    Check c = {.backend = b, .damage = damage, .cancel = cancel};
+    Check c = {.backend = b, .damage = damage, .options = o};
     int r = b->ops->list(b, "manifests", check_manifest, &c, e);
     if (r == 0)
         r = b->ops->list(b, "events", check_event, &c, e);

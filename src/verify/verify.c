@@ -7,6 +7,7 @@
 
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "verify/claims.h"
 #include "verify/inventory.h"
 #include "verify/records.h"
 #include "verify/scrub.h"
@@ -17,6 +18,10 @@ typedef struct Verify {
     const VerifyOptions *options;
     VerifyResult *result;
     Inventory *inventory;
+    Claims *claims;
+    /* One for each backup of the list: what its manifest says, and whether that is sound. */
+    ObjectId *roots;
+    bool *known;
     bool missing; /* objects that backups need are in no pack */
 } Verify;
 
@@ -47,7 +52,9 @@ static int select_backups(Verify *v, Error *e)
     const BackupInfo *only = NULL;
     r->backups = store_backups(v->store);
     r->selected = calloc(r->backups->n + 1, sizeof(*r->selected));
-    if (!r->selected)
+    v->roots = calloc(r->backups->n + 1, sizeof(*v->roots));
+    v->known = calloc(r->backups->n + 1, sizeof(*v->known));
+    if (!r->selected || !v->roots || !v->known)
         return error_oom(e);
     if (v->options->backup) {
         int found = backup_list_find(r->backups, v->store, v->options->backup,
@@ -74,20 +81,63 @@ static bool is_limited(const Verify *v)
     return v->options->backup || v->options->collection;
 }
 
+static int compare_ordinals(const void *x, const void *y)
+{
+    const BackupInfo *a = x, *b = y;
+    return a->ordinal < b->ordinal ? -1 : a->ordinal > b->ordinal;
+}
+
+static void on_manifest(void *ctx, const Manifest *m)
+{
+    Verify *v = ctx;
+    const BackupList *l = v->result->backups;
+    const BackupInfo *b =
+        l->n ? bsearch(&m->info, l->items, l->n, sizeof(*l->items), compare_ordinals) : NULL;
+    if (!b || id_compare(&b->manifest_sha256, &m->info.manifest_sha256) != 0)
+        return; /* deleted, or newer than the list */
+    v->roots[b - l->items] = m->info.root;
+    v->known[b - l->items] = true;
+    claims_manifest(v->claims, b, m);
+}
+
+static void on_event(void *ctx, const char *name, const Event *event)
+{
+    claims_event(((Verify *)ctx)->claims, name, event);
+}
+
+/* The damage of a backup's manifest is the backup's. */
+static int touch_by_manifest(Verify *v, size_t i)
+{
+    DamageList *damage = &v->result->damage;
+    const BackupInfo *b = &v->result->backups->items[i];
+    int r = damage_touch(damage, &b->manifest_sha256, i, "/");
+    if (r < 0 || v->known[i] || damage_touches(damage, i))
+        return r;
+    char name[MANIFEST_NAME_SIZE];
+    manifest_name(b, name);
+    r = damage_add(damage, DAMAGE_MANIFEST, name, &b->manifest_sha256, "is missing");
+    return r < 0 ? r : damage_touch(damage, &b->manifest_sha256, i, "/");
+}
+
 static int check_records(Verify *v, Error *e)
 {
     VerifyResult *r = v->result;
     RecordCounts counts;
-    int failed = records_check(store_backend(v->store), &r->damage, v->options->cancel, &counts, e);
+    const RecordsOptions o = {
+        .cancel = v->options->cancel, .manifest = on_manifest, .event = on_event, .ctx = v};
+    if (claims_new(v->store, &v->claims) < 0)
+        return error_oom(e);
+    int failed = records_check(store_backend(v->store), &o, &r->damage, &counts, e);
     if (failed < 0)
         return failed;
     r->n_manifests = counts.manifests;
     r->n_events = counts.events;
-    for (size_t i = 0; i < r->backups->n; i++)
-        if (r->selected[i] &&
-            damage_touch(&r->damage, &r->backups->items[i].manifest_sha256, i, "/") < 0)
-            return error_oom(e);
-    return 0;
+    for (size_t i = 0; failed == 0 && i < r->backups->n; i++)
+        if (r->selected[i])
+            failed = touch_by_manifest(v, i);
+    if (failed == 0)
+        failed = claims_report(v->claims, &r->damage);
+    return failed < 0 ? error_oom(e) : 0;
 }
 
 static void walk_progress(void *ctx, size_t done)
@@ -96,10 +146,18 @@ static void walk_progress(void *ctx, size_t done)
     tell(v, VERIFY_TREES, done, v->result->n_backups);
 }
 
+/* What a backup's manifest does not say is not known: those with a sound one are walked. */
 static int walk(Verify *v, DamageList *damage, Error *e)
 {
-    const WalkOptions o = {.backups = v->result->backups,
-                           .selected = v->result->selected,
+    const BackupList *l = v->result->backups;
+    _cleanup_free_ bool *selected = calloc(l->n + 1, sizeof(*selected));
+    if (!selected)
+        return error_oom(e);
+    for (size_t i = 0; i < l->n; i++)
+        selected[i] = v->result->selected[i] && v->known[i];
+    const WalkOptions o = {.backups = l,
+                           .selected = selected,
+                           .roots = v->roots,
                            .cancel = v->options->cancel,
                            .progress = walk_progress,
                            .ctx = v};
@@ -192,6 +250,7 @@ static bool is_relevant(void *ctx, const Damage *d)
         return false;
     case DAMAGE_MISSING:
     case DAMAGE_TREE:
+    case DAMAGE_CATALOGUE: /* it says which backup is meant */
         return true;
     }
     return true;
@@ -251,11 +310,14 @@ static void count_packs(Verify *v)
     }
 }
 
-/* That a mark can't be written (a read-only store) says nothing about the backups. */
+/* That a mark can't be written (a read-only store) says nothing about the backups. A list that is
+ * wrong may call them by each other's names: then there are none. */
 static int mark_verified(Verify *v, Error *e)
 {
     VerifyResult *r = v->result;
     size_t n = 0;
+    if (!claims_agree(v->claims))
+        return 0;
     _cleanup_free_ const BackupInfo **good = calloc(r->n_backups + 1, sizeof(*good));
     if (!good)
         return error_oom(e);
@@ -306,6 +368,9 @@ int verify_run(Store *s, const VerifyOptions *o, VerifyResult **ret_result, Erro
     damage_list_init(&v.result->damage);
     int r = run(&v, e);
     inventory_free(v.inventory);
+    claims_free(v.claims);
+    free(v.roots);
+    free(v.known);
     if (r < 0) {
         if (r == -EINTR)
             error_exit_code(e, BK_EXIT_INTERRUPTED);

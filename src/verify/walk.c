@@ -224,7 +224,7 @@ static int visit_file(void *ctx, const char *path, const DirEntry *entry)
     if (r < 0) {
         const char *message = why.message ? why.message : "the file's rope can't be read";
         r = entry->node_inline
-                ? report(w, DAMAGE_TREE, &w->options->backups->items[w->backup].root, path, message)
+                ? report(w, DAMAGE_TREE, &w->options->roots[w->backup], path, message)
                 : report(w, DAMAGE_OBJECT, &entry->rope_id, path, message);
     }
     if (r == 0 && !entry->node_inline)
@@ -265,13 +265,13 @@ static int walk_backup(Walk *w, size_t i, Error *e)
     static const DirWalk callbacks = {
         .node = visit_dir_node, .file = visit_file, .damage = dir_damage};
     _cleanup_(error_release) Error why = ERROR_INIT;
-    const BackupInfo *b = &w->options->backups->items[i];
+    const ObjectId *root = &w->options->roots[i];
     w->backup = i;
     w->backup_is_good = true;
     w->dir_nodes.n = w->file_nodes.n = 0;
-    int r = dir_walk(w->objects, &b->root, &callbacks, w, &why);
+    int r = dir_walk(w->objects, root, &callbacks, w, &why);
     if (r < 0 && !is_fatal(r))
-        r = report(w, DAMAGE_TREE, &b->root, "/",
+        r = report(w, DAMAGE_TREE, root, "/",
                    why.message ? why.message : "its directories can't be read");
     return r < 0 ? fail(e, &why, r) : settle(w, &w->dir_nodes, w->backup_is_good);
 }

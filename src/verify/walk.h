@@ -9,6 +9,7 @@
 typedef struct WalkOptions {
     const BackupList *backups;
     const bool *selected;      /* one for each backup of the list */
+    const ObjectId *roots;     /* their root directories, as their manifests say */
     const atomic_bool *cancel; /* -EINTR when it becomes true; may be NULL */
     /* After each selected backup, on the caller's thread; may be NULL. */
     void (*progress)(void *ctx, size_t done);

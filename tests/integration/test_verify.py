@@ -1,5 +1,6 @@
 """bakfs-verify: what it finds, names, prints, and leaves alone."""
 
+import contextlib
 import json
 import os
 import signal
@@ -187,6 +188,25 @@ def test_a_damaged_event_is_reported(two):
     with flipped(event, 20):
         done = two.verify(exit=helpers.FAILED)
         assert event.name in done.stdout
+
+
+def test_a_catalogue_that_disagrees_with_the_files(two):
+    """It hides a backup from all that read it: that is reported, and harms no backup."""
+    two.verify()
+    two.admin("reindex")
+    with contextlib.closing(sqlite3.connect(two.path / "metadata.db")) as db:
+        db.execute("UPDATE events SET type = 'deleted' WHERE ordinal = 2")
+        db.commit()
+    assert len(two.list()) == 1
+    for args in ((), ("--quick",), ("latest", "--collection", "a/shop")):
+        done = two.verify(*args, exit=helpers.FAILED)
+        assert done.stdout.startswith("damaged: metadata.db\n")
+        assert "disagrees with events/" in done.stdout and "touches" not in done.stdout
+        assert "no backup is damaged" in done.stderr and "reindex" in done.stderr
+    (finding,) = result(two, exit=helpers.FAILED)["damage"]
+    assert finding["kind"] == "catalogue" and finding["backups"] == []
+    two.admin("reindex")
+    assert result(two)["backups"] == 2
 
 
 def test_thread_counts_give_the_same_answer(two):

@@ -100,11 +100,35 @@ static void test_no_database(void **state)
     error_release(&error);
 }
 
+/* What a list says, which is made from the catalogue, is believed as to which backup is meant, no
+ * further: the manifest says what that one holds. */
+static void test_the_manifest_decides(void **state)
+{
+    Fixture *f = *state;
+    Error error = ERROR_INIT;
+    const RestoreOptions plain = {0};
+    fixture_backup(f, 1000, 1, NULL);
+    fixture_begin(f);
+    fixture_backup(f, 1000, 2, NULL);
+    BackupList *l = store_backups(f->store);
+    BackupInfo wrong = l->items[1];
+    wrong.root = l->items[0].root;
+    wrong.entries = 7;
+    Content c = {0};
+    assert_ok(content_open(&plain, f->store, &wrong, NULL, &c, &error));
+    assert_memory_equal(&c.root, &l->items[1].root, ID_SIZE);
+    assert_memory_equal(&c.backup->root, &l->items[1].root, ID_SIZE);
+    assert_int_equal(c.backup->entries, l->items[1].entries);
+    content_release(&c);
+    backup_list_unref(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_tables, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_no_database, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_the_manifest_decides, fixture_setup, fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

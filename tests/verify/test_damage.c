@@ -152,7 +152,7 @@ static void test_many_findings(void **state)
 
 static void test_kinds_have_names(void **state)
 {
-    for (DamageKind kind = DAMAGE_PACK; kind <= DAMAGE_TREE; kind++)
+    for (DamageKind kind = DAMAGE_PACK; kind <= DAMAGE_CATALOGUE; kind++)
         assert_string_not_equal(damage_kind_name(kind), "unknown");
 }
 

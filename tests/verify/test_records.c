@@ -3,13 +3,12 @@
 #include <errno.h>
 
 #include "harm.h"
-#include "store/event.h"
 
 static void check(Fixture *f, DamageList *damage, RecordCounts *counts)
 {
     Error error = ERROR_INIT;
     damage_list_init(damage);
-    assert_ok(records_check(store_backend(f->store), damage, NULL, counts, &error));
+    assert_ok(records_check(store_backend(f->store), &(RecordsOptions){0}, damage, counts, &error));
 }
 
 static int setup(void **state)
@@ -214,11 +213,11 @@ static void test_interruption(void **state)
     Fixture *f = *state;
     Error error = ERROR_INIT;
     const atomic_bool cancel = true;
+    const RecordsOptions o = {.cancel = &cancel};
     DamageList damage;
     RecordCounts counts;
     damage_list_init(&damage);
-    assert_int_equal(records_check(store_backend(f->store), &damage, &cancel, &counts, &error),
-                     -EINTR);
+    assert_int_equal(records_check(store_backend(f->store), &o, &damage, &counts, &error), -EINTR);
     error_release(&error);
     damage_list_release(&damage);
 }

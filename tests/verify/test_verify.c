@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "harm.h"
+#include "store/catalogue.h"
 
 static VerifyResult *verify(Fixture *f, const VerifyOptions *o)
 {
@@ -193,6 +194,153 @@ static void test_a_damaged_manifest_touches_its_backup(void **state)
     files_release(&manifests);
 }
 
+/* Make the catalogue say of the second backup what `change` does. */
+static void misinform(Fixture *f, void (*change)(BackupInfo *second, const BackupInfo *first))
+{
+    Error error = ERROR_INIT;
+    Catalogue *c = NULL;
+    Manifest *m = NULL;
+    BackupList *l = store_backups(f->store);
+    assert_ok(store_manifest(f->store, &l->items[1], &m, &error));
+    change(&m->info, &l->items[0]);
+    assert_ok(
+        catalogue_open(f->path, store_config(f->store)->store_id, CATALOGUE_WRITE, &c, &error));
+    assert_ok(catalogue_begin(c, &error));
+    assert_ok(catalogue_add_manifest(c, m, &error));
+    assert_ok(catalogue_commit(c, &error));
+    catalogue_free(c);
+    manifest_free(m);
+    backup_list_unref(l);
+    fixture_reopen(f);
+}
+
+static void take_root(BackupInfo *second, const BackupInfo *first)
+{
+    second->root = first->root;
+}
+
+static void take_name(BackupInfo *second, const BackupInfo *first)
+{
+    second->archive_name[0]++;
+}
+
+static void take_collection(BackupInfo *second, const BackupInfo *first)
+{
+    second->collection[0]++;
+}
+
+static void be_partial(BackupInfo *second, const BackupInfo *first)
+{
+    second->partial = true;
+}
+
+static void be_shorter(BackupInfo *second, const BackupInfo *first)
+{
+    second->entries--;
+}
+
+static void check_claims(Fixture *f, bool agree)
+{
+    static const VerifyOptions full = {0}, quick = {.quick = true}, one = {.backup = "2026-01-15"};
+    const VerifyOptions *const options[] = {&quick, &one, &full};
+    for (size_t i = 0; i < 3; i++) {
+        VerifyResult *r = verify(f, options[i]);
+        assert_int_equal(r->damage.n, !agree);
+        assert_int_equal(r->n_marked > 0, agree && i > 0);
+        if (!agree) {
+            assert_int_equal(r->damage.items[0].kind, DAMAGE_CATALOGUE);
+            assert_string_equal(r->damage.items[0].file, "metadata.db");
+            assert_non_null(strstr(r->damage.items[0].message, "reindex"));
+            assert_false(verify_touches(r, 0) || verify_touches(r, 1));
+        }
+        verify_result_free(r);
+    }
+}
+
+/* What backups are is their manifests' to say. */
+static void test_a_catalogue_that_disagrees(void **state)
+{
+    static void (*const changes[])(BackupInfo *, const BackupInfo *) = {
+        take_root, take_name, take_collection, be_partial, be_shorter};
+    Fixture *f = *state;
+    Error error = ERROR_INIT;
+    for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++) {
+        misinform(f, changes[i]);
+        check_claims(f, false);
+    }
+    fixture_reopen(f);
+    assert_ok(store_reindex(f->store, 0, &error));
+    fixture_reopen(f);
+    check_claims(f, true);
+}
+
+/* The second backup's data is damaged, and the catalogue says that it is the first. */
+static void test_a_manifest_says_what_is_walked(void **state)
+{
+    Fixture *f = *state;
+    static const VerifyOptions full = {0};
+    misinform(f, take_root);
+    Files packs;
+    files_list(f, ".pack", &packs);
+    size_t big = 0;
+    for (size_t i = 1; i < packs.n; i++)
+        if (file_size(packs.paths[i]) > file_size(packs.paths[big]))
+            big = i;
+    flip(packs.paths[big], file_size(packs.paths[big]) / 2, 0x01);
+    VerifyResult *r = verify(f, &full);
+    assert_true(r->damage.n > 1);
+    assert_false(verify_touches(r, 0));
+    assert_true(verify_touches(r, 1));
+    verify_result_free(r);
+    files_release(&packs);
+}
+
+/* One that is deleted as far as the catalogue says, and only there. */
+static void test_events_that_the_catalogue_invents(void **state)
+{
+    Fixture *f = *state;
+    Error error = ERROR_INIT;
+    Catalogue *c = NULL;
+    Files events;
+    static const VerifyOptions full = {0};
+    verify_result_free(verify(f, &full)); /* marks both */
+    files_list(f, "/events/", &events);
+    assert_int_equal(events.n, 2);
+    assert_ok(store_reindex(f->store, 0, &error));
+    assert_ok(
+        catalogue_open(f->path, store_config(f->store)->store_id, CATALOGUE_WRITE, &c, &error));
+    assert_ok(catalogue_begin(c, &error));
+    assert_ok(catalogue_add_event(c, strrchr(events.paths[1], '/') + 1,
+                                  &(Event){.type = EVENT_DELETED, .ordinal = 2}, &error));
+    assert_ok(catalogue_commit(c, &error));
+    catalogue_free(c);
+    fixture_reopen(f);
+    VerifyResult *r = verify(f, &full);
+    assert_int_equal(r->n_backups, 1);
+    assert_int_equal(r->damage.n, 1);
+    assert_int_equal(r->damage.items[0].kind, DAMAGE_CATALOGUE);
+    assert_non_null(strstr(r->damage.items[0].message, "events/0000000002-"));
+    verify_result_free(r);
+    files_release(&events);
+}
+
+/* It was there when the list was read. */
+static void test_a_manifest_that_is_gone(void **state)
+{
+    Fixture *f = *state;
+    static const VerifyOptions full = {0};
+    Files manifests;
+    files_list(f, "/manifests/", &manifests);
+    assert_int_equal(unlink(manifests.paths[1]), 0);
+    VerifyResult *r = verify(f, &full);
+    assert_true(damage_names(&r->damage, DAMAGE_MANIFEST, manifests.paths[1]));
+    assert_int_equal(r->damage.n, 1);
+    assert_true(verify_touches(r, 1));
+    assert_int_equal(r->n_marked, 1);
+    verify_result_free(r);
+    files_release(&manifests);
+}
+
 typedef struct Seen {
     int phases[3];
     uint64_t last;
@@ -239,6 +387,10 @@ int main(void)
         WITH_STORE(test_missing_packs),
         WITH_STORE(test_deleted_backups_are_not_missed),
         WITH_STORE(test_a_damaged_manifest_touches_its_backup),
+        WITH_STORE(test_a_catalogue_that_disagrees),
+        WITH_STORE(test_a_manifest_says_what_is_walked),
+        WITH_STORE(test_events_that_the_catalogue_invents),
+        WITH_STORE(test_a_manifest_that_is_gone),
         WITH_STORE(test_progress),
         WITH_STORE(test_interruption),
     };

@@ -20,6 +20,7 @@ static int setup(void **state)
 typedef struct Walked {
     Inventory *v;
     BackupList *l;
+    ObjectId roots[16];
     DamageList damage;
     size_t done;
 } Walked;
@@ -33,6 +34,8 @@ static void prepare(Fixture *f, Walked *w)
 {
     Error error = ERROR_INIT;
     *w = (Walked){.l = store_backups(f->store)};
+    for (size_t i = 0; i < w->l->n; i++)
+        w->roots[i] = w->l->items[i].root;
     damage_list_init(&w->damage);
     assert_ok(inventory_new(store_backend(f->store), store_packs(f->store), &w->damage, NULL, &w->v,
                             &error));
@@ -42,8 +45,11 @@ static void prepare(Fixture *f, Walked *w)
 static void walk(Fixture *f, Walked *w, const bool *selected)
 {
     Error error = ERROR_INIT;
-    const WalkOptions o = {
-        .backups = w->l, .selected = selected, .progress = count, .ctx = &w->done};
+    const WalkOptions o = {.backups = w->l,
+                           .selected = selected,
+                           .roots = w->roots,
+                           .progress = count,
+                           .ctx = &w->done};
     assert_ok(walk_backups(w->v, store_objects(f->store), &o, &w->damage, &error));
 }
 
@@ -190,7 +196,8 @@ static void test_every_unreadable_node_is_reported(void **state)
             .base.get = faulty_get, .real = store_objects(f->store), .id = w.v->objects[i].id};
         DamageList damage;
         size_t done = 0;
-        const WalkOptions o = {.backups = w.l, .selected = all, .progress = count, .ctx = &done};
+        const WalkOptions o = {
+            .backups = w.l, .selected = all, .roots = w.roots, .progress = count, .ctx = &done};
         damage_list_init(&damage);
         assert_ok(walk_backups(w.v, &faulty.base, &o, &damage, &error));
         assert_int_equal(done, 3);
@@ -234,7 +241,7 @@ static void test_interruption(void **state)
     const atomic_bool cancel = true;
     Walked w;
     prepare(f, &w);
-    const WalkOptions o = {.backups = w.l, .selected = all, .cancel = &cancel};
+    const WalkOptions o = {.backups = w.l, .selected = all, .roots = w.roots, .cancel = &cancel};
     assert_int_equal(walk_backups(w.v, store_objects(f->store), &o, &w.damage, &error), -EINTR);
     assert_non_null(error.message);
     error_release(&error);
