@@ -10,8 +10,10 @@
 /* A delta whose base is looked up when all objects are known. */
 typedef struct Pending {
     ObjectId id, base;
-    uint32_t pack;
+    uint32_t pack, offset, depth;
 } Pending;
+
+#define DEPTH_ANY 16 /* more than 4 bits hold */
 
 typedef struct Builder {
     Inventory *inventory;
@@ -60,13 +62,17 @@ static int add_objects(Builder *b, uint32_t pack, const PackIndex *x)
                                                     .pack = pack,
                                                     .offset = p->offset,
                                                     .base = INVENTORY_NONE,
+                                                    .sound = INVENTORY_NONE,
                                                     .plain_len = p->plain_len,
                                                     .stored_len = p->stored_len & 0x1fffff,
                                                     .encoding = p->encoding & 3,
                                                     .depth = p->depth & 15};
         if (p->encoding == ENCODING_DELTA && delta < x->n_bases)
-            b->pending[b->n_pending++] =
-                (Pending){.id = p->id, .base = x->bases[delta++], .pack = pack};
+            b->pending[b->n_pending++] = (Pending){.id = p->id,
+                                                   .base = x->bases[delta++],
+                                                   .pack = pack,
+                                                   .offset = p->offset,
+                                                   .depth = p->depth & 15};
     }
     return 0;
 }
@@ -105,11 +111,20 @@ static int compare_ids(const void *x, const void *y)
     return id_compare(x, y);
 }
 
+static int compare_numbers(uint32_t a, uint32_t b)
+{
+    return (a > b) - (a < b);
+}
+
 static int compare_objects(const void *x, const void *y)
 {
     const InventoryObject *a = x, *b = y;
     int order = id_compare(&a->id, &b->id);
-    return order ? order : (a->pack > b->pack) - (a->pack < b->pack);
+    if (!order)
+        order = compare_numbers(a->depth, b->depth);
+    if (!order)
+        order = compare_numbers(a->pack, b->pack);
+    return order ? order : compare_numbers(a->offset, b->offset);
 }
 
 static int compare_deltas(const void *x, const void *y, void *ctx)
@@ -158,33 +173,76 @@ static int read_packs(Builder *b, const atomic_bool *cancel, Error *e)
     return 0;
 }
 
-/* Whether `o` is one of the copies that `first` starts. */
-static bool is_copy(const Inventory *v, const InventoryObject *first, const InventoryObject *o)
+/* How many copies the object whose first one is number `first` has of a depth below `depth`. There
+ * may be very many in a crafted store. */
+static size_t count_copies(const Inventory *v, size_t first, unsigned depth)
 {
-    return o < v->objects + v->n_objects && id_compare(&o->id, &first->id) == 0;
+    const ObjectId *id = &v->objects[first].id;
+    size_t lo = first, hi = first, step = 1;
+#define is_one(i)                                                                                  \
+    ((i) < v->n_objects && v->objects[i].depth < depth && id_compare(&v->objects[i].id, id) == 0)
+    for (; is_one(hi); hi += step, step *= 2)
+        lo = hi + 1;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (is_one(mid))
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+#undef is_one
+    return lo - first;
 }
 
-/* Set the base of one delta: of several copies the one that stands on the fewest others. */
+static bool is_sound(const InventoryObject *o)
+{
+    return !o->damaged && !o->adrift;
+}
+
+/* Link one delta to the first, least deep copy of its base. */
 static int link_delta(Builder *b, const Pending *p)
 {
     Inventory *v = b->inventory;
-    InventoryObject *delta = inventory_find_in(v, &p->id, p->pack);
-    InventoryObject *first = inventory_find(v, &p->base), *best = first;
-    for (InventoryObject *o = first; o && is_copy(v, first, o); o++)
-        if (o->depth < best->depth)
-            best = o;
-    if (!delta || !best)
+    const PackEntry entry = {.id = p->id, .offset = p->offset, .depth = (uint8_t)p->depth};
+    InventoryObject *delta = inventory_find_record(v, &entry, p->pack);
+    const InventoryObject *base = inventory_find(v, &p->base);
+    if (!delta)
+        return 0;
+    delta->adrift = 1; /* until settled */
+    if (!base)
         return 0;                     /* in no pack: of interest only when a backup needs it */
-    if (best->depth < delta->depth) { /* what lets chains end */
-        delta->base = (uint32_t)(best - v->objects);
+    if (base->depth < delta->depth) { /* what lets chains end */
+        delta->base = (uint32_t)(base - v->objects);
         v->deltas[v->n_deltas++] = (uint32_t)(delta - v->objects);
         return 0;
     }
     char name[PACK_NAME_SIZE];
     pack_name(&v->packs[p->pack].sha256, name);
     delta->damaged = 1;
+    delta->adrift = 0;
     return damage_add(b->damage, DAMAGE_OBJECT, name, &p->id,
                       "a delta is not deeper than its base");
+}
+
+/* Which deltas stand on something, by the indexes alone: those whose base has a sound copy that is
+ * less deep. By rising depth, so that a base is settled before what stands on it. */
+static void settle_deltas(Inventory *v)
+{
+    inventory_settle(v);
+    for (unsigned depth = 1; depth < DEPTH_ANY; depth++)
+        for (size_t i = 0; i < v->n_deltas; i++) {
+            InventoryObject *delta = &v->objects[v->deltas[i]];
+            if (delta->depth != depth)
+                continue;
+            uint32_t sound = v->objects[delta->base].sound;
+            if (sound == INVENTORY_NONE || v->objects[sound].depth >= depth)
+                continue;
+            InventoryObject *first = inventory_find(v, &delta->id);
+            delta->adrift = 0;
+            if (first->sound == INVENTORY_NONE)
+                first->sound = v->deltas[i];
+        }
+    inventory_settle(v);
 }
 
 static int link_deltas(Builder *b, Error *e)
@@ -197,6 +255,7 @@ static int link_deltas(Builder *b, Error *e)
         if (link_delta(b, &b->pending[i]) < 0)
             return error_oom(e);
     qsort_r(v->deltas, v->n_deltas, sizeof(*v->deltas), compare_deltas, v->objects);
+    settle_deltas(v);
     return 0;
 }
 
@@ -244,43 +303,50 @@ InventoryObject *inventory_find(const Inventory *v, const ObjectId *id)
     return lo < v->n_objects && id_compare(&v->objects[lo].id, id) == 0 ? &v->objects[lo] : NULL;
 }
 
-InventoryObject *inventory_find_in(const Inventory *v, const ObjectId *id, size_t pack)
+InventoryObject *inventory_find_record(const Inventory *v, const PackEntry *entry, size_t pack)
 {
-    InventoryObject *first = inventory_find(v, id);
-    for (InventoryObject *o = first; o && is_copy(v, first, o); o++)
-        if (o->pack == pack)
-            return o;
-    return NULL;
+    const InventoryObject key = {.id = entry->id,
+                                 .depth = entry->depth & 15,
+                                 .pack = (uint32_t)pack,
+                                 .offset = entry->offset};
+    return v->n_objects ? bsearch(&key, v->objects, v->n_objects, sizeof(key), compare_objects)
+                        : NULL;
 }
 
-bool inventory_is_damaged(const Inventory *v, const InventoryObject *first)
+void inventory_settle(Inventory *v)
 {
-    for (const InventoryObject *o = first; is_copy(v, first, o); o++)
-        if (o->damaged)
-            return true;
-    return false;
-}
-
-bool inventory_has_bases(const Inventory *v, const InventoryObject *o)
-{
-    while (o->encoding == ENCODING_DELTA) { /* depths fall: at most 8 steps */
-        if (o->base == INVENTORY_NONE)
-            return false;
-        o = &v->objects[o->base];
+    InventoryObject *first = NULL;
+    for (size_t i = 0; i < v->n_objects; i++) {
+        InventoryObject *o = &v->objects[i];
+        if (!first || id_compare(&first->id, &o->id) != 0) {
+            first = o;
+            first->sound = INVENTORY_NONE;
+            first->lacking = 0;
+        }
+        if (first->sound == INVENTORY_NONE && is_sound(o))
+            first->sound = (uint32_t)i;
+        first->lacking = first->sound == INVENTORY_NONE && (first->lacking || !o->damaged);
     }
-    return true;
+}
+
+/* Those of an object's copies that are wanted are the first ones, always: when the last one is, all
+ * before it are. Depths fall from a delta to its base, so this goes at most 15 deep. */
+static void want_copies(Inventory *v, size_t first, unsigned depth)
+{
+    for (size_t i = first + count_copies(v, first, depth); i-- > first;) {
+        InventoryObject *o = &v->objects[i];
+        if (o->wanted)
+            break;
+        o->wanted = 1;
+        v->packs[o->pack].wanted = true;
+        if (o->base != INVENTORY_NONE)
+            want_copies(v, o->base, o->depth);
+    }
 }
 
 void inventory_want(Inventory *v, const InventoryObject *first)
 {
-    InventoryObject *copy = &v->objects[first - v->objects];
-    for (; is_copy(v, first, copy); copy++)
-        for (InventoryObject *o = copy; !o->wanted; o = &v->objects[o->base]) {
-            o->wanted = 1;
-            v->packs[o->pack].wanted = true;
-            if (o->base == INVENTORY_NONE)
-                break;
-        }
+    want_copies(v, (size_t)(first - v->objects), DEPTH_ANY);
 }
 
 void inventory_want_all(Inventory *v)

@@ -70,6 +70,27 @@ static int report_object(Scrub *s, uint32_t i, uint32_t pack, DamageKind kind, c
     return damage_add(s->damage, kind, name, &o->id, message);
 }
 
+static void count_object(Scrub *s, const InventoryObject *o)
+{
+    atomic_fetch_add(&s->bytes, PACK_RECORD_SIZE + o->stored_len);
+    atomic_fetch_add(&s->objects, 1);
+}
+
+/* Object number `i` was read with the result `r`: note what that means. 0, or -ENOMEM. */
+static int note_object(Scrub *s, uint32_t i, int r, const Error *why)
+{
+    InventoryObject *o = &s->inventory->objects[i];
+    count_object(s, o);
+    if (r == -ENOMEM)
+        return r;
+    o->adrift = 0;
+    if (r == 0)
+        atomic_fetch_add(&s->plain_bytes, o->plain_len);
+    else
+        r = report_object(s, i, o->pack, DAMAGE_OBJECT, why->message ? why->message : "damaged");
+    return r;
+}
+
 static int check_digest(Worker *w, uint32_t pack, BackendFile *f)
 {
     Scrub *s = w->scrub;
@@ -129,48 +150,23 @@ static int read_object(Worker *w, uint32_t i, const Object *base, Object **ret_o
         object_unref(object);
         return r;
     }
-    atomic_fetch_add(&s->plain_bytes, o->plain_len);
     *ret_object = object;
     return 0;
 }
 
-static int check_tree(Worker *w, uint32_t i, const Object *base, uint32_t culprit);
-
-/* The deltas against object number `i`, whose bytes are `object`, or NULL when it is damaged. */
-static int check_deltas(Worker *w, uint32_t i, const Object *object, uint32_t culprit)
+/* Check an object and all that are linked to it as deltas, so that each is decoded once. Those of a
+ * damaged one stay adrift. At most 8 deep. */
+static int check_tree(Worker *w, uint32_t i, const Object *base)
 {
     Scrub *s = w->scrub;
-    size_t n;
-    const uint32_t *deltas = inventory_deltas(s->inventory, i, &n);
-    int r = 0;
-    for (size_t k = 0; r == 0 && k < n && !atomic_load(&s->stop); k++)
-        if (s->inventory->objects[deltas[k]].wanted)
-            r = check_tree(w, deltas[k], object, culprit);
-    return r;
-}
-
-/* Check an object and all that are deltas of it, so that each is decoded once. `culprit` is the
- * pack to blame where a base is damaged, INVENTORY_NONE where none is. At most 8 deep. */
-static int check_tree(Worker *w, uint32_t i, const Object *base, uint32_t culprit)
-{
-    Scrub *s = w->scrub;
-    const InventoryObject *o = &s->inventory->objects[i];
     _cleanup_(error_release) Error why = ERROR_INIT;
     Object *object = NULL;
-    int r = 0;
-    if (culprit != INVENTORY_NONE) {
-        r = report_object(s, i, culprit, DAMAGE_BASE, "the chunk it is a delta of is damaged");
-    } else {
-        r = read_object(w, i, base, &object, &why);
-        if (r < 0 && r != -ENOMEM) {
-            culprit = o->pack;
-            r = report_object(s, i, o->pack, DAMAGE_OBJECT, why.message ? why.message : "damaged");
-        }
-    }
-    atomic_fetch_add(&s->bytes, PACK_RECORD_SIZE + o->stored_len);
-    atomic_fetch_add(&s->objects, 1);
-    if (r == 0)
-        r = check_deltas(w, i, object, culprit);
+    size_t n = 0;
+    int r = note_object(s, i, read_object(w, i, base, &object, &why), &why);
+    const uint32_t *deltas = object ? inventory_deltas(s->inventory, i, &n) : NULL;
+    for (size_t k = 0; r == 0 && k < n && !atomic_load(&s->stop); k++)
+        if (s->inventory->objects[deltas[k]].wanted)
+            r = check_tree(w, deltas[k], object);
     object_unref(object);
     return r;
 }
@@ -191,9 +187,9 @@ static int check_records(Worker *w, const Job *job, BackendFile *f)
         const PackEntry *p = &x.entries[i];
         if (p->offset < job->from || p->offset >= job->to || p->encoding == ENCODING_DELTA)
             continue;
-        const InventoryObject *o = inventory_find_in(s->inventory, &p->id, job->pack);
+        const InventoryObject *o = inventory_find_record(s->inventory, p, job->pack);
         if (o && o->wanted)
-            r = check_tree(w, (uint32_t)(o - s->inventory->objects), NULL, INVENTORY_NONE);
+            r = check_tree(w, (uint32_t)(o - s->inventory->objects), NULL);
     }
     return r;
 }
@@ -216,18 +212,29 @@ static int run_job(Worker *w, const Job *job)
     return r;
 }
 
+static int worker_init(Worker *w, Scrub *s)
+{
+    *w = (Worker){.scrub = s, .buffer = malloc(PACK_RECORD_SIZE + OBJECT_MAX)};
+    return w->buffer ? codec_new(&w->codec) : -ENOMEM;
+}
+
+static void worker_release(Worker *w)
+{
+    codec_free(w->codec);
+    free(w->buffer);
+}
+
 static int run_jobs(Scrub *s)
 {
-    Worker w = {.scrub = s, .buffer = malloc(PACK_RECORD_SIZE + OBJECT_MAX)};
-    int r = w.buffer ? codec_new(&w.codec) : -ENOMEM;
+    Worker w;
+    int r = worker_init(&w, s);
     while (r == 0 && !atomic_load(&s->stop)) {
         size_t i = atomic_fetch_add(&s->next_job, 1);
         if (i >= s->n_jobs)
             break;
         r = run_job(&w, &s->jobs[i]);
     }
-    codec_free(w.codec);
-    free(w.buffer);
+    worker_release(&w);
     return r;
 }
 
@@ -369,6 +376,86 @@ static int run_threads(Scrub *s, ScrubProgress *progress, Error *e)
     return r < 0 ? error_errno(e, -r, "can't start a thread") : 0;
 }
 
+/* The bytes of object number `i`, a sound copy, by sound copies of its bases. */
+static int load_object(Worker *w, uint32_t i, Object **ret_object, Error *why)
+{
+    const Inventory *v = w->scrub->inventory;
+    const InventoryObject *o = &v->objects[i];
+    Object *base = NULL;
+    int r = 0;
+    if (o->base != INVENTORY_NONE)
+        r = load_object(w, v->objects[o->base].sound, &base, why);
+    if (r == 0)
+        r = read_object(w, i, base, ret_object, why);
+    object_unref(base);
+    return r;
+}
+
+/* No copy of what delta number `i` is a delta of can be read. Where one is damaged that pack is to
+ * blame; where all are missing is of interest only when a backup needs this one. */
+static int report_fallen(Scrub *s, uint32_t i)
+{
+    const InventoryObject *objects = s->inventory->objects, *o = &objects[objects[i].base];
+    count_object(s, &objects[i]);
+    while (o->adrift && o->base != INVENTORY_NONE)
+        o = &objects[o->base];
+    return o->damaged
+               ? report_object(s, i, o->pack, DAMAGE_BASE, "the chunk it is a delta of is damaged")
+               : 0;
+}
+
+/* Check delta number `i`, which the first copy of its base did not serve, with another copy. What
+ * is less deep is settled. */
+static int check_adrift(Worker *w, uint32_t i)
+{
+    Scrub *s = w->scrub;
+    Inventory *v = s->inventory;
+    const InventoryObject *o = &v->objects[i];
+    uint32_t sound = v->objects[o->base].sound;
+    if (sound == INVENTORY_NONE || v->objects[sound].depth >= o->depth)
+        return report_fallen(s, i);
+    _cleanup_(error_release) Error why = ERROR_INIT;
+    Object *base = NULL, *object = NULL;
+    int r = load_object(w, sound, &base, &why);
+    if (r == 0)
+        r = read_object(w, i, base, &object, &why);
+    object_unref(base);
+    object_unref(object);
+    r = note_object(s, i, r, &why);
+    InventoryObject *first = inventory_find(v, &o->id);
+    if (!o->damaged &&
+        (first->sound == INVENTORY_NONE || v->objects[first->sound].depth > o->depth))
+        first->sound = i;
+    return r;
+}
+
+/* Deltas that no thread came to: the first copy of their base is damaged or adrift itself. Few
+ * objects have several copies, so one thread will do. */
+static int check_rest(Scrub *s, Error *e)
+{
+    Inventory *v = s->inventory;
+    Worker w;
+    int r = worker_init(&w, s);
+    inventory_settle(v);
+    for (unsigned depth = 1; depth <= DELTA_MAX_DEPTH; depth++)
+        for (size_t k = 0; r == 0 && k < v->n_deltas && !is_cancelled(s); k++) {
+            const InventoryObject *o = &v->objects[v->deltas[k]];
+            if (o->depth == depth && o->wanted && o->adrift)
+                r = check_adrift(&w, v->deltas[k]);
+        }
+    worker_release(&w);
+    inventory_settle(v);
+    return r < 0 ? error_oom(e) : 0;
+}
+
+/* What is wanted is adrift until it was read. */
+static void cast_off(Inventory *v)
+{
+    for (size_t i = 0; i < v->n_objects; i++)
+        if (v->objects[i].wanted && !v->objects[i].damaged)
+            v->objects[i].adrift = 1;
+}
+
 int scrub_packs(Inventory *v, Backend *backend, PackSet *packs, const ScrubOptions *o,
                 DamageList *damage, ScrubProgress *ret_progress, Error *e)
 {
@@ -377,10 +464,13 @@ int scrub_packs(Inventory *v, Backend *backend, PackSet *packs, const ScrubOptio
     pthread_mutex_init(&s.lock, NULL);
     pthread_cond_init(&s.finished, NULL);
     int r = make_jobs(&s, e);
+    cast_off(v);
     if (r == 0 && s.n_jobs > 0)
         r = run_threads(&s, &progress, e);
     if (r == 0 && s.result < 0)
         r = error_move(e, &s.error);
+    if (r == 0)
+        r = check_rest(&s, e);
     if (r == 0 && is_cancelled(&s))
         r = error_set(e, EINTR, "interrupted");
     read_progress(&s, &progress);

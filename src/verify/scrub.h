@@ -24,8 +24,9 @@ typedef struct ScrubOptions {
 
 /* Check the wanted packs and objects: a pack's SHA-256 is its name; every object's record has its
  * checksum, says what the index says of it, decompresses, and has its id. Deltas are decoded along
- * with their base, so that nothing is decoded twice; at most 10 objects are held by a thread.
- * Damaged objects are marked in `v` and added to `damage`, with their pack. 0 also when damage was
- * found. */
+ * with their base, so that nothing is decoded twice, and with another copy of it where the first
+ * one is damaged; at most 10 objects are held by a thread. Damaged objects are marked in `v` and
+ * added to `damage`, with their pack; what could not be read for want of its base or pack stays
+ * adrift. `v` is settled. 0 also when damage was found. */
 int scrub_packs(Inventory *v, Backend *backend, PackSet *packs, const ScrubOptions *o,
                 DamageList *damage, ScrubProgress *ret_progress, Error *e);

@@ -91,6 +91,8 @@ static int report(Walk *w, DamageKind kind, const ObjectId *id, const char *path
     const InventoryObject *o = inventory_find(w->inventory, id);
     w->backup_is_good = false;
     w->file_is_good = false;
+    if (o && o->sound != INVENTORY_NONE)
+        o = &w->inventory->objects[o->sound];
     if (o)
         pack_name(&w->inventory->packs[o->pack].sha256, name);
     int r = damage_add(w->damage, kind, o ? name : NULL, id, message);
@@ -105,26 +107,33 @@ static int report_missing(Walk *w, const ObjectId *id, const char *path, const c
     return r < 0 ? r : damage_touch(w->damage, id, w->backup, path);
 }
 
-/* Whether object `id` is there and undamaged, as far as the inventory knows: 1, or 0 after
+/* No copy of an object is sound: `first` is its first one, or NULL. Where all are damaged there are
+ * findings about that. */
+static int report_unsound(Walk *w, const ObjectId *id, const InventoryObject *first,
+                          const char *path)
+{
+    if (!first)
+        return report_missing(w, id, path, "in no pack of the store");
+    if (first->lacking)
+        return report_missing(w, id, path,
+                              first->encoding == ENCODING_DELTA
+                                  ? "what it is a delta of is missing or damaged"
+                                  : "its pack can't be read");
+    w->backup_is_good = false;
+    w->file_is_good = false;
+    return damage_touch(w->damage, id, w->backup, path);
+}
+
+/* Whether a copy of object `id` is there and sound, as far as the inventory knows: 1, or 0 after
  * reporting it, or -ENOMEM. */
 static int check_presence(Walk *w, const ObjectId *id, const char *path)
 {
-    InventoryObject *o = inventory_find(w->inventory, id);
-    int r;
-    if (!o) {
-        r = report_missing(w, id, path, "in no pack of the store");
-        return r < 0 ? r : 0;
-    }
-    inventory_want(w->inventory, o);
-    if (!inventory_has_bases(w->inventory, o)) {
-        r = report_missing(w, id, path, "what it is a delta of is in no pack of the store");
-        return r < 0 ? r : 0;
-    }
-    if (!inventory_is_damaged(w->inventory, o))
+    const InventoryObject *first = inventory_find(w->inventory, id);
+    if (first)
+        inventory_want(w->inventory, first);
+    if (first && first->sound != INVENTORY_NONE)
         return 1;
-    w->backup_is_good = false;
-    w->file_is_good = false;
-    r = damage_touch(w->damage, id, w->backup, path);
+    int r = report_unsound(w, id, first, path);
     return r < 0 ? r : 0;
 }
 
@@ -133,7 +142,8 @@ static int visit_object(Walk *w, const RopeVisit *v)
     int r = check_presence(w, &v->id, w->path);
     if (r <= 0)
         return r;
-    if (v->len == 0 || inventory_find(w->inventory, &v->id)->plain_len == v->len)
+    const InventoryObject *first = inventory_find(w->inventory, &v->id);
+    if (v->len == 0 || w->inventory->objects[first->sound].plain_len == v->len)
         return 0;
     return report(w, DAMAGE_TREE, &v->id, w->path, "its length is not the one its rope says");
 }
@@ -254,8 +264,9 @@ static int dir_damage(void *ctx, const char *path, const ObjectId *id, const Err
     if (is_fatal(-why->errnum))
         return -why->errnum;
     const char *shown = *path ? path : "/";
-    if (!inventory_find(w->inventory, id))
-        return report_missing(w, id, shown, "in no pack of the store");
+    const InventoryObject *first = inventory_find(w->inventory, id);
+    if (!first || first->sound == INVENTORY_NONE)
+        return report_unsound(w, id, first, shown);
     return report(w, DAMAGE_OBJECT, id, shown,
                   why->message ? why->message : "the directory node can't be read");
 }

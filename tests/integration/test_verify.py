@@ -11,6 +11,7 @@ import time
 import pytest
 
 import helpers
+import storewriter
 from helpers import flipped
 
 
@@ -148,6 +149,24 @@ def test_a_damaged_backup_is_not_marked(two):
     with flipped(pack, pack.stat().st_size // 2):
         two.verify(exit=helpers.FAILED)
         assert [b["verified"] for b in two.list()] == [False, True]
+
+
+def test_damage_of_what_is_there_twice(two):
+    """It is named, but harms no backup while another copy is sound."""
+    pack = biggest_pack(two)
+    kind, records = storewriter.split_pack(pack.read_bytes())
+    other = storewriter.add_pack(two, storewriter.join_pack(kind, records[::-1]))
+    assert other != pack
+    at = pack.stat().st_size // 2
+    for damaged in (pack, other):
+        with flipped(damaged, at):
+            done = two.verify(exit=helpers.FAILED)
+            assert damaged.name in done.stdout and "touches" not in done.stdout
+            assert "touching 0 of 2 backups" in done.stderr
+    assert [b["verified"] for b in two.list()] == [True, True]
+    with flipped(pack, 32 + 88 + 5), flipped(other, other.stat().st_size - 48 - 68 * len(records) - 5):
+        done = two.verify(exit=helpers.FAILED)  # the first of one is the last of the other
+        assert "touching 1 of 2 backups" in done.stderr
 
 
 def test_several_damaged_packs_are_all_named(two):

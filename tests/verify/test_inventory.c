@@ -50,11 +50,15 @@ static void test_every_object_is_found(void **state)
     assert_true(v->packs[root->pack].wanted);
     assert_false(v->packs[1 - root->pack].wanted);
 
-    assert_false(inventory_is_damaged(v, root));
-    assert_null(inventory_find_in(v, &info.root, 1 - root->pack));
-    assert_ptr_equal(inventory_find_in(v, &info.root, root->pack), root);
+    const PackEntry entry = {
+        .id = info.root, .offset = root->offset, .depth = (uint8_t)root->depth};
+    assert_int_equal(root->sound, root - v->objects);
+    assert_null(inventory_find_record(v, &entry, 1 - root->pack));
+    assert_ptr_equal(inventory_find_record(v, &entry, root->pack), root);
     root->damaged = 1;
-    assert_true(inventory_is_damaged(v, root));
+    inventory_settle(v);
+    assert_int_equal(root->sound, INVENTORY_NONE);
+    assert_false(root->lacking);
     backup_info_release(&info);
     inventory_free(v);
     damage_list_release(&damage);
@@ -74,9 +78,16 @@ static void test_copies_in_several_packs(void **state)
     Inventory v = {.packs = packs, .n_packs = 3, .objects = objects, .n_objects = 5};
     InventoryObject *o = inventory_find(&v, &objects[2].id);
     assert_ptr_equal(o, &objects[1]);
-    inventory_find_in(&v, &o->id, 2)->damaged = 1;
-    assert_true(inventory_is_damaged(&v, o));
-    assert_false(objects[2].damaged);
+    objects[1].damaged = 1;
+    inventory_settle(&v);
+    assert_int_equal(o->sound, 2);
+    objects[2].adrift = 1;
+    inventory_settle(&v);
+    assert_int_equal(o->sound, 3);
+    objects[3].damaged = 1;
+    inventory_settle(&v);
+    assert_int_equal(o->sound, INVENTORY_NONE);
+    assert_true(o->lacking);
     inventory_want(&v, inventory_find(&v, &objects[0].id));
     assert_true(packs[0].wanted && !packs[1].wanted && !packs[2].wanted);
     inventory_want(&v, o);
@@ -102,7 +113,7 @@ static void test_deltas_know_their_bases(void **state)
         }
         linked += n;
         assert_int_equal(o->base != INVENTORY_NONE, o->encoding == ENCODING_DELTA);
-        assert_true(inventory_has_bases(v, o));
+        assert_int_equal(o->sound, i);
     }
     assert_int_equal(linked, v->n_deltas);
 
@@ -116,9 +127,6 @@ static void test_deltas_know_their_bases(void **state)
             assert_true(wanted > 2);
             break;
         }
-    InventoryObject *delta = &v->objects[v->deltas[0]];
-    delta->base = INVENTORY_NONE;
-    assert_false(inventory_has_bases(v, delta));
     inventory_free(v);
     damage_list_release(&damage);
 }

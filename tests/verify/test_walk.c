@@ -105,6 +105,7 @@ static ObjectId harm_first_chunk(Fixture *f, Walked *w, size_t i)
     InventoryObject *o = inventory_find(w->v, &id);
     assert_non_null(o);
     o->damaged = 1;
+    inventory_settle(w->v);
     damage_add(&w->damage, DAMAGE_OBJECT, "packs/x", &id, "test");
     rope_leaf_release(&leaf);
     object_unref(holder);
@@ -141,6 +142,7 @@ static void remove_object(Inventory *v, const ObjectId *id)
     assert_non_null(o);
     memmove(o, o + 1, (size_t)(v->objects + v->n_objects - (o + 1)) * sizeof(*o));
     v->n_objects--;
+    inventory_settle(v);
 }
 
 static void test_missing_and_wrong_objects(void **state)
@@ -161,6 +163,7 @@ static void test_missing_and_wrong_objects(void **state)
     InventoryObject *o = inventory_find(w.v, &id);
     o->damaged = 0;
     o->plain_len++;
+    inventory_settle(w.v);
     walk(*state, &w, all);
     assert_int_equal(w.damage.n, 2);
     assert_int_equal(w.damage.items[1].kind, DAMAGE_TREE);
@@ -224,7 +227,8 @@ static void test_missing_bases(void **state)
     prepare(f, &w);
     assert_true(w.v->n_deltas > 0);
     for (size_t i = 0; i < w.v->n_deltas; i++)
-        w.v->objects[w.v->deltas[i]].base = INVENTORY_NONE;
+        w.v->objects[w.v->deltas[i]].adrift = 1;
+    inventory_settle(w.v);
     walk(f, &w, selected);
     assert_true(w.damage.n >= 1);
     for (size_t i = 0; i < w.damage.n; i++) {
