@@ -216,7 +216,7 @@ static bool choose_revision(Bases *b, const ObjectId *previous, const ObjectId *
         at = older;
     }
     /* Not on itself either: the chunk may be stored already, in a pack that can't be read now. */
-    if (entry.depth >= DELTA_MAX_DEPTH || store_holds(b->store, &at, id) <= 0)
+    if (entry.depth >= DELTA_MAX_DEPTH || store_holds(b->store, &at, id) != HOLDS_SOUND)
         return false;
     *ret_choice = (BaseChoice){.id = at, .depth = (uint8_t)(entry.depth + 1), .age = (uint8_t)age};
     return true;

@@ -131,16 +131,32 @@ int store_overlay_update(Store *s, const Lists *l, Error *e)
     return 0;
 }
 
-/* What the index says of an object where that is found first. With `sound`, -ENOENT also when
- * verify found the record there damaged. */
-static int describe(Store *s, const ObjectId *id, bool sound, PackEntry *ret_entry,
-                    ObjectId *ret_base)
+static bool is_damaged(Store *s, const Place *p, const ObjectId *id)
+{
+    return s->knows_damage && catalogue_is_damaged(s->catalogue, &p->pack, id) > 0;
+}
+
+/* A place where verify did not find the record damaged. -ENOENT. */
+static int find_sound(Store *s, const ObjectId *id, Place *ret_place)
+{
+    Place places[STORE_COPIES_MAX];
+    int r = store_find(s, id, ret_place);
+    if (r < 0 || !is_damaged(s, ret_place, id))
+        return r;
+    size_t n = store_places(s, id, places, STORE_COPIES_MAX);
+    for (size_t i = 0; i < n; i++)
+        if (!is_damaged(s, &places[i], id)) {
+            *ret_place = places[i];
+            return 0;
+        }
+    return -ENOENT;
+}
+
+/* What the index says of an object in such a place. */
+static int describe_sound(Store *s, const ObjectId *id, PackEntry *ret_entry, ObjectId *ret_base)
 {
     Place place;
-    int r = store_find(s, id, &place);
-    if (r == 0 && sound && s->knows_damage &&
-        catalogue_is_damaged(s->catalogue, &place.pack, id) > 0)
-        r = -ENOENT;
+    int r = find_sound(s, id, &place);
     return r < 0 ? r
                  : packset_describe(s->packs, &place.pack, place.offset, id, ret_entry, ret_base);
 }
@@ -149,16 +165,19 @@ int store_holds(Store *s, const ObjectId *id, const ObjectId *without)
 {
     PackEntry entry;
     ObjectId at = *id, base;
+    Place place;
     /* A delta is of no use without all it stands on. Depths fall, so that chains end. */
     for (unsigned above = DELTA_MAX_DEPTH + 1;; above = entry.depth, at = base) {
         int r = without && id_compare(&at, without) == 0 ? -ENOENT
-                                                         : describe(s, &at, true, &entry, &base);
+                                                         : describe_sound(s, &at, &entry, &base);
+        if (r == -ENOENT && store_find(s, id, &place) < 0)
+            return HOLDS_NOT;
         if (r == -ENOENT || r == -EBADMSG || r == -EIO || (r == 0 && entry.depth >= above))
-            return 0;
+            return HOLDS_BADLY;
         if (r < 0)
             return r;
         if (entry.encoding != ENCODING_DELTA)
-            return 1;
+            return HOLDS_SOUND;
     }
 }
 
@@ -181,7 +200,10 @@ int store_locate(Store *s, const ObjectId *id, ObjectId *ret_pack, Error *e)
 
 int store_describe(Store *s, const ObjectId *id, PackEntry *ret_entry, ObjectId *ret_base)
 {
-    return describe(s, id, false, ret_entry, ret_base);
+    Place place;
+    int r = store_find(s, id, &place);
+    return r < 0 ? r
+                 : packset_describe(s->packs, &place.pack, place.offset, id, ret_entry, ret_base);
 }
 
 int store_stored(Store *s, const ObjectId *id, uint32_t *ret_bytes, bool *ret_is_delta)

@@ -6,8 +6,6 @@
 #include "store/store_private.h"
 #include "util/cleanup.h"
 
-#define COPIES_MAX 8 /* places tried of one object */
-
 StoreCodec *store_take_codec(Store *s)
 {
     pthread_mutex_lock(&s->codec_lock);
@@ -80,8 +78,8 @@ static int read_record(Store *s, const ObjectId *id, const Place *p, unsigned ab
 static int read_copies(Store *s, const ObjectId *id, const Place *tried, unsigned above, Buf *bytes,
                        PackRecord *ret_record, Place *ret_place)
 {
-    Place places[COPIES_MAX];
-    size_t n = store_places(s, id, places, COPIES_MAX);
+    Place places[STORE_COPIES_MAX];
+    size_t n = store_places(s, id, places, STORE_COPIES_MAX);
     for (size_t i = 0; i < n; i++)
         if ((!tried || memcmp(&places[i], tried, sizeof(*tried)) != 0) &&
             read_record(s, id, &places[i], above, bytes, ret_record, NULL) == 0) {

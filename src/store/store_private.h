@@ -7,7 +7,8 @@
 #include "store/lock.h"
 #include "store/places.h"
 
-#define NEAR_PACKS 8 /* packs that the catalogue was last asked for and that may come again */
+#define STORE_COPIES_MAX 8 /* places tried of one object */
+#define NEAR_PACKS       8 /* packs that the catalogue was last asked for and that may come again */
 
 struct Store {
     ObjectSource objects; /* first: store_objects hands it out */
@@ -67,10 +68,16 @@ void store_overlay_clear(Store *s);
 int store_overlay_update(Store *s, const Lists *l, Error *e);
 int store_overlay_fill(Store *s);
 
+typedef enum Holding {
+    HOLDS_NOT,   /* no pack is known to */
+    HOLDS_SOUND, /* it may be referred to */
+    HOLDS_BADLY, /* it is stored, but a pack or record that it takes is damaged or can't be read */
+} Holding;
+
 /* Whether packs that are there hold the object and all it is a delta of, by the packs' own indexes:
- * what a writer must know before it refers to the object. `without` (may be NULL) must not be among
- * them. 1; 0, also where a pack or a record is known to be damaged or can't be read; -EMFILE,
- * -ENOMEM and the like, which say nothing about the object. */
+ * what a writer must know before it refers to the object. With `without` (may be NULL) among them
+ * it is HOLDS_BADLY. A Holding; -EMFILE, -ENOMEM and the like, which say nothing about the object.
+ */
 int store_holds(Store *s, const ObjectId *id, const ObjectId *without);
 
 /* ObjectSource.get of a store. */

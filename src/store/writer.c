@@ -92,10 +92,13 @@ static int put_object(StoreWriter *w, StoreCodec *c, const PutTicket *t, const v
     w->stats.objects++;
     w->stats.bytes_in += len;
     pthread_mutex_unlock(&w->lock);
-    int r = known ? 1 : store_holds(w->store, &id, NULL);
-    if (r < 0)
-        return error_errno(e, -r, "cannot tell whether a chunk is stored already");
-    r = r ? 0 : add_new(w, c, t, data, len, &id, e);
+    int holding = known ? HOLDS_SOUND : store_holds(w->store, &id, NULL);
+    if (holding < 0)
+        return error_errno(e, -holding, "cannot tell whether a chunk is stored already");
+    /* What takes the place of something unusable stands alone: deltas may need it at any depth. */
+    PutTicket alone = *t;
+    alone.bases = holding == HOLDS_BADLY ? NULL : t->bases;
+    int r = holding == HOLDS_SOUND ? 0 : add_new(w, c, &alone, data, len, &id, e);
     if (r == 0)
         *ret_id = id;
     return r;

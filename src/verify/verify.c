@@ -280,6 +280,27 @@ static int name_missing_packs(Verify *v, Error *e)
     return 0;
 }
 
+/* Note which records are damaged, so that the next dump that has their objects stores them again.
+ */
+static int note_damaged(Verify *v, Error *e)
+{
+    const Inventory *inventory = v->inventory;
+    size_t n = 0;
+    for (size_t i = 0; i < inventory->n_objects; i++)
+        n += inventory->objects[i].damaged;
+    _cleanup_free_ PackedObject *list = calloc(n + 1, sizeof(*list));
+    if (!list)
+        return error_oom(e);
+    n = 0;
+    for (size_t i = 0; i < inventory->n_objects; i++) {
+        const InventoryObject *o = &inventory->objects[i];
+        if (o->damaged)
+            list[n++] = (PackedObject){.pack = inventory->packs[o->pack].sha256, .id = o->id};
+    }
+    store_note_damaged(v->store, list, n);
+    return 0;
+}
+
 /* Note in the ledger which packs were read and found good. */
 static int note_packs(Verify *v, Error *e)
 {
@@ -356,6 +377,8 @@ static int run(Verify *v, Error *e)
     if (v->options->quick)
         return 0;
     r = note_packs(v, e);
+    if (r == 0)
+        r = note_damaged(v, e);
     return r < 0 ? r : mark_verified(v, e);
 }
 

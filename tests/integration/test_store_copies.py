@@ -33,6 +33,7 @@ class Versions:
 
     def dump(self, rows, **kwargs):
         self.path.write_text("".join(rows))
+        os.utime(self.path, (T0, T0))  # or the same content a second later is another directory
         self.n += 1
         done = self.store.dump(f"file:{self.path}", env={"BAKFS_TEST_TIME": T0 + self.n}, **kwargs)
         if done.returncode == 0:
@@ -90,16 +91,22 @@ def test_packs_that_come_back(store, tmp_path, mount):
     rows = touch(rng, rows)
     versions.dump(rows)  # brings the catalogue up to date: some objects have two places in it
     versions.check(tmp_path)
-    # one copy of all that is there twice is damaged, whichever is found first: the other will do
+    # of all that is there twice the copy that stands on others is damaged: the other will do
     twice = helpers.query(store.path / "metadata.db",
-                          "SELECT hex(p.sha256), c.offset FROM copies JOIN chunks c USING (id)"
-                          " JOIN packs p ON p.pack = c.pack")
-    assert twice
-    for pack, offset in (row.split("|") for row in twice):
-        path = store.path / "packs" / pack[:2].lower() / f"{pack.lower()}.pack"
+                          "SELECT DISTINCT hex(id) || '|' || lower(hex(p.sha256)) || '|' || offset"
+                          " FROM (SELECT * FROM chunks UNION ALL SELECT * FROM copies)"
+                          " JOIN packs p USING (pack) WHERE id IN (SELECT id FROM copies)")
+    copies = {}
+    for id, pack, offset in (row.split("|") for row in twice):
+        path = store.path / "packs" / pack[:2] / f"{pack}.pack"
+        with open(path, "rb") as f:
+            f.seek(int(offset) + 6)
+            copies.setdefault(id, []).append((f.read(1)[0], path, int(offset)))
+    assert copies and all(len(found) == 2 for found in copies.values())
+    for _, path, offset in (max(found) for found in copies.values()):
         path.chmod(0o600)
         with open(path, "r+b") as f:
-            f.seek(int(offset) + 90)
+            f.seek(offset + 90)
             byte = f.read(1)[0]
             f.seek(-1, os.SEEK_CUR)
             f.write(bytes([byte ^ 1]))
@@ -136,6 +143,41 @@ def test_few_descriptors(store, tmp_path):
     (store.path / "metadata.db").unlink()
     versions.check(tmp_path)
     store.verify()
+
+
+def test_a_dump_heals_what_verify_found(store, tmp_path):
+    """What is damaged and at hand again is stored again: the new backup is sound, and so are the
+    older ones that shared it. What is at hand no more stays lost."""
+    rng = random.Random(4)
+    versions = Versions(store, tmp_path / "rows.txt")
+    rows = lines(rng)
+    versions.dump(rows)
+    versions.dump(touch(rng, rows))
+    versions.dump(rows)
+    packs = sorted(store.packs(), key=lambda p: p.stat().st_size)
+    data = bytearray(packs[-1].read_bytes())
+    for at in range(len(data) // 4, len(data) // 2, 10_000):
+        data[at] ^= 1
+    packs[-1].chmod(0o600)
+    packs[-1].write_bytes(data)
+    assert "rows.txt" in store.verify(exit=helpers.FAILED).stdout
+    noted = "SELECT count(*) > 0, (SELECT count(*) FROM copies) FROM damaged"
+    assert helpers.query(store.path / "metadata.db", noted) == ["1|0"]
+    versions.dump(rows)
+    versions.check(tmp_path)
+    done = store.verify(exit=helpers.FAILED)  # the damaged records are still there
+    assert "touches" not in done.stdout
+    # and once more the same: nothing is stored a third time
+    before = len(store.packs())
+    versions.dump(rows)
+    assert len(store.packs()) == before
+    # the pack comes back as it was: all is forgotten
+    data = bytearray(packs[-1].read_bytes())
+    for at in range(len(data) // 4, len(data) // 2, 10_000):
+        data[at] ^= 1
+    packs[-1].write_bytes(data)
+    store.verify()
+    assert helpers.query(store.path / "metadata.db", "SELECT count(*) FROM damaged") == ["0"]
 
 
 def sql(store, *statements):
