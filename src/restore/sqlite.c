@@ -226,6 +226,19 @@ static int check_unused(const char *path, Error *e)
     return rc == SQLITE_BUSY || rc == SQLITE_LOCKED ? in_use(path, &holder, e) : 0;
 }
 
+/* Not all file systems can rename so that nothing is replaced; NFS can't. */
+static int rename_to_new(const char *temporary, const char *path)
+{
+    if (renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return -1;
+    if (link(temporary, path) < 0)
+        return -1;
+    unlink(temporary);
+    return 0;
+}
+
 int sqlite_put_in_place(const char *temporary, const char *path, bool replace, Error *e)
 {
     struct stat old;
@@ -237,9 +250,7 @@ int sqlite_put_in_place(const char *temporary, const char *path, bool replace, E
         return error_errno(e, errno, "can't set mode and owner of %s", temporary);
     if (replace)
         remove_companions(path);
-    int r = replace ? rename(temporary, path)
-                    : renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE);
-    if (r < 0)
+    if ((replace ? rename(temporary, path) : rename_to_new(temporary, path)) < 0)
         return error_errno(e, errno, "can't put the database in place at %s", path);
     _cleanup_free_ char *dir = strdup(path);
     char *slash = dir ? strrchr(dir, '/') : NULL;
@@ -295,7 +306,11 @@ static int restore_whole(Content *c, const char *path, RestoreResult *result, Er
  * beside that, and that is what is to be replaced. */
 static int follow_links(const char *path, char **ret_path, Error *e)
 {
-    _cleanup_free_ char *now = strdup(path);
+    /* SQLite takes ":memory:" and "file:" for something else. */
+    const char *here = path[0] == ':' || strncmp(path, "file:", 5) == 0 ? "./" : "";
+    _cleanup_free_ char *now = NULL;
+    if (asprintf(&now, "%s%s", here, path) < 0)
+        now = NULL;
     for (int i = 0; now && i < LINKS_MAX; i++) {
         char target[PATH_MAX];
         ssize_t n = readlink(now, target, sizeof(target) - 1);
@@ -330,6 +345,49 @@ static int check_kind(const char *path, Error *e)
     return r;
 }
 
+/* SQLite itself would only say that it can't open the file, after all of it was written. */
+static int check_length(const char *path, Error *e)
+{
+    const sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+    if (!vfs || strlen(path) + strlen(".bakfs-XXXXXX-journal") < (size_t)vfs->mxPathname)
+        return 0;
+    int r = error_set(e, ENAMETOOLONG, "the path %s is too long for SQLite, which takes %d bytes",
+                      path, vfs->mxPathname);
+    error_hint(e,
+               "name it from a directory above it, or restore to another place and move the file");
+    return r;
+}
+
+/* A store holds what bakfs writes into it, and nothing else. */
+static int check_outside(const char *path, const char *store, Error *e)
+{
+    _cleanup_free_ char *dir = strdup(path);
+    char *slash = dir ? strrchr(dir, '/') : NULL;
+    if (!dir)
+        return error_oom(e);
+    if (slash)
+        slash[slash == dir] = 0;
+    _cleanup_free_ char *real = realpath(slash ? dir : ".", NULL), *outer = realpath(store, NULL);
+    size_t n = outer ? strlen(outer) : 0;
+    if (!real || !outer || strncmp(real, outer, n) != 0 || (real[n] && real[n] != '/'))
+        return 0;
+    int r = error_set(e, EINVAL, "%s lies in the store", path);
+    error_hint(e, "name a file elsewhere");
+    return r;
+}
+
+/* The file that `target` means, when a database can be put there. */
+static int find_place(const char *target, const char *store, char **ret_path, Error *e)
+{
+    _cleanup_free_ char *path = NULL;
+    TRY(follow_links(target, &path, e));
+    TRY(check_kind(path, e));
+    TRY(check_length(path, e));
+    TRY(check_outside(path, store, e));
+    *ret_path = TAKE_PTR(path);
+    return 0;
+}
+
 int restore_to_sqlite(Content *c, const char *target, RestoreResult *result, Error *e)
 {
     const RestoreOptions *o = c->options;
@@ -343,16 +401,15 @@ int restore_to_sqlite(Content *c, const char *target, RestoreResult *result, Err
         result->target = NULL;
         return error_oom(e);
     }
-    TRY(follow_links(target, &path, e));
-    TRY(check_kind(path, e));
-    if (o->n_tables)
-        return restore_sqlite_tables(c, path, result, e);
-    if (o->data_only || o->schema_only) {
+    if (!o->n_tables && (o->data_only || o->schema_only)) {
         error_set(e, EINVAL, "a SQLite database is restored whole");
         error_hint(e, "with --table NAME, --data-only and --schema-only restore a table's parts");
         error_exit_code(e, BK_EXIT_USAGE);
         return -EINVAL;
     }
+    TRY(find_place(target, o->store, &path, e));
+    if (o->n_tables)
+        return restore_sqlite_tables(c, path, result, e);
     bool leftover = exists(path, "-wal") || exists(path, "-journal");
     if (sqlite_exists(path) || leftover) {
         if (!o->overwrite) {

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import sqlite3
 
 import pytest
@@ -222,3 +223,48 @@ def test_rows_for_a_table_without_a_counter(store, restore, tmp_path):
     store.dump(f"sqlite:{tmp_path}/app.db")
     restore("--to", f"sqlite:{tmp_path}/new.db", "--yes", "--table", "t", "--data-only")
     assert helpers.query(tmp_path / "new.db", "SELECT a FROM t") == ["5"]
+
+
+@pytest.mark.parametrize("name", [":memory:", "file:x.db?mode=ro", "-x.db", "a b%20'\\"])
+def test_names_that_mean_something_to_sqlite(shop_restore, tmp_path, name):
+    helpers.make_shop(tmp_path / "old.db", customers=3).rename(tmp_path / name)
+    to = ("--to", f"sqlite:{name}", "--yes", "--overwrite")
+    shop_restore(*to, "--table", "customers", cwd=tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / name)) as db:
+        assert db.execute("SELECT count(*) FROM customers").fetchone() == (200,)
+        assert db.execute("SELECT count(*) FROM orders").fetchone() == (9,)
+    shop_restore(*to, cwd=tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / name)) as db:
+        assert db.execute("SELECT count(*) FROM orders").fetchone() == (600,)
+
+
+def test_path_too_long_for_sqlite(shop_restore, tmp_path):
+    deep = tmp_path / ("d" * 200) / ("e" * 200) / ("f" * 100)
+    deep.mkdir(parents=True)
+    done = shop_restore("--to", f"sqlite:{deep}/new.db", exit=1)
+    assert "too long" in done.stderr and "hint:" in done.stderr
+    assert list(deep.iterdir()) == []
+
+
+def test_not_into_the_store(shop_restore, store):
+    before = helpers.tree_digest(store)
+    for name in ("metadata.db", "packs/new.db"):
+        for part in ((), ("--table", "orders")):
+            done = shop_restore("--to", f"sqlite:{store}/{name}", "--yes", "--overwrite", *part,
+                                exit=1)
+            assert "lies in the store" in done.stderr and "hint:" in done.stderr
+    after = helpers.tree_digest(store)
+    assert before.keys() == after.keys()
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+@pytest.mark.parametrize("part", [(), ("--table", "orders")])
+def test_where_renaming_can_not_refuse(shop_restore, tmp_path, part):
+    """As on NFS. No leak check runs under a tracer."""
+    new = tmp_path / "new.db"
+    trace = ("strace", "-f", "-o", "/dev/null", "-e", "trace=renameat2", "-e",
+             "inject=renameat2:error=EINVAL")
+    helpers.run(*trace, shop_restore.program, "--store", shop_restore.store, "latest", "--to",
+                f"sqlite:{new}", *part, env={"ASAN_OPTIONS": "detect_leaks=0"})
+    assert helpers.query(new, "SELECT count(*) FROM orders") == ["600"]
+    assert [p.name for p in tmp_path.glob("new*")] == ["new.db"]
