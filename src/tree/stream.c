@@ -4,11 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/idmap.h"
 #include "util/cleanup.h"
 
 #define LITERAL_FILE 512         /* bytes: so little stands in the rope, without an object */
 #define WINDOW       16          /* chunks under way at once */
 #define STEP         (64u << 10) /* bytes looked at between two questions to the cutter */
+#define FOLLOW_CHUNK 4096        /* bytes: a previous version with more chunks than so is none */
+#define FOLLOW_SPARE 1000        /* chunks and nodes beyond that */
+#define FOLLOW_ALL   (1u << 17)  /* chunks: from there on a node that comes again is passed over */
 
 struct Stream {
     StoreWriter *writer;
@@ -169,25 +173,51 @@ int stream_finish(Stream *s, Rope *ret_rope, ObjectId *ret_sha256, Error *e)
 
 typedef struct Follow {
     Bases *bases;
-    uint64_t offset;
+    IdMap seen; /* nodes */
+    uint64_t offset, visits, max;
 } Follow;
 
 static int add_base(void *ctx, const RopeVisit *v)
 {
+    static const Location nowhere;
     Follow *f = ctx;
-    if (v->is_node)
-        return 0;
-    int r = bases_add(f->bases, &v->id, f->offset);
-    f->offset += v->len;
-    return r;
+    if (++f->visits > f->max)
+        return -E2BIG;
+    if (!v->is_node) {
+        int r = bases_add(f->bases, &v->id, f->offset);
+        f->offset += v->len;
+        return r;
+    }
+    if (f->visits > FOLLOW_ALL && idmap_get(&f->seen, &v->id)) {
+        f->offset += v->len; /* its chunks are known */
+        return 1;
+    }
+    return idmap_put(&f->seen, &v->id, &nowhere);
+}
+
+/* Chunks have 32 KiB at least, but for the last ones of what was put together. */
+static uint64_t max_visits(const void *node, size_t len)
+{
+    uint64_t length;
+    unsigned height;
+    uint32_t n;
+    return rope_node_check(node, len, &length, &height, &n, NULL) < 0
+               ? 0
+               : length / FOLLOW_CHUNK + FOLLOW_SPARE;
 }
 
 int stream_follow(Stream *s, ObjectSource *source, const void *node, size_t len, Error *e)
 {
-    Follow f = {0};
+    Follow f = {.max = max_visits(node, len)};
     if (bases_new(writer_store(s->writer), &f.bases) < 0)
         return error_oom(e);
     int r = rope_walk(source, node, len, add_base, &f, NULL);
+    idmap_release(&f.seen);
+    if (r == -E2BIG) { /* no program wrote this */
+        bases_free(f.bases);
+        if (bases_new(writer_store(s->writer), &f.bases) < 0)
+            return error_oom(e);
+    }
     bases_free(s->bases);
     s->bases = f.bases;
     cutter_follow(&s->cutter, bases_marks(s->bases));

@@ -1,6 +1,7 @@
 #include "tree/stream.h"
 
 #include "reference.h"
+#include "tree/rope_node.h"
 
 /* Send `len` bytes in pieces of `piece`; the rope must give them back. */
 static void send(Fixture *f, Stream *s, const uint8_t *data, size_t len, size_t piece, Rope *ret)
@@ -181,6 +182,56 @@ static void test_pages(void **state)
     free(data);
 }
 
+/* A node of `n` entries, all of them `id`. */
+static void make_node(unsigned height, size_t n, const ObjectId *id, uint64_t len, Buf *out)
+{
+    buf_clear(out);
+    buf_add_u8(out, ROPE_VERSION);
+    buf_add_u8(out, (uint8_t)height);
+    buf_add_varint(out, n);
+    buf_add_varint(out, n * len);
+    for (size_t i = 0; i < n; i++) {
+        buf_add_u8(out, height ? ROPE_NODE : ROPE_OBJECT);
+        buf_add_varint(out, len);
+        buf_add(out, id->b, ID_SIZE);
+    }
+}
+
+/* Previous versions that no program wrote: of 2^32 entries in a few nodes, and of many too small to
+ * be chunks. The new version is stored as without. */
+static void test_following_crafted_ropes(void **state)
+{
+    Fixture *f = *state;
+    Error error = ERROR_INIT;
+    ObjectSource *objects = writer_objects(f->writer);
+    uint8_t *data = malloc(1 << 20);
+    size_t size = test_fill_rows(data, 1 << 20, 1, 1);
+    ObjectId id, small;
+    Buf node = BUF_INIT;
+    Stream *s = NULL;
+    Rope rope = ROPE_INIT;
+    assert_ok(writer_put(f->writer, OBJECT_DATA, data, 100000, &id, &error));
+    assert_ok(writer_put(f->writer, OBJECT_DATA, data, 10, &small, &error));
+    assert_ok(stream_new(f->writer, (CutRule){.kind = CUT_ROWS}, &s, &error));
+    uint64_t len = 100000;
+    for (unsigned height = 0; height <= 31; height++) {
+        make_node(height, 2, &id, len, &node);
+        assert_ok(writer_put(f->writer, OBJECT_ROPE, node.data, node.len, &id, &error));
+        len *= 2;
+    }
+    assert_ok(stream_follow(s, objects, node.data, node.len, &error));
+    send(f, s, data, size, 65536, &rope);
+    rope_release(&rope);
+
+    make_node(0, 20000, &small, 10, &node);
+    assert_ok(stream_follow(s, objects, node.data, node.len, &error));
+    send(f, s, data, size, 65536, &rope);
+    rope_release(&rope);
+    stream_free(s);
+    buf_release(&node);
+    free(data);
+}
+
 int main(void)
 {
 #define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
@@ -192,6 +243,7 @@ int main(void)
         WITH_STORE(test_streams_side_by_side),
         WITH_STORE(test_giving_up_half_way),
         WITH_STORE(test_pages),
+        WITH_STORE(test_following_crafted_ropes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
