@@ -276,28 +276,34 @@ static int walk_nodes(WalkState *w, DirNode *node, int depth, Error *e)
     return r;
 }
 
+static int walk_into(WalkState *w, const ObjectId *id, int height, int depth, Error *e)
+{
+    _cleanup_object_ Object *o = NULL;
+    DirNode node;
+    if (depth > DIR_MAX_DEPTH)
+        return error_set(e, EBADMSG, "directories are nested too deep");
+    int r = dir_node_get(w->source, id, height, &o, &node, e);
+    return r < 0 ? r : walk_nodes(w, &node, depth, e);
+}
+
 /* Walk one node and all below it. What the callbacks return goes straight up; damage is reported
  * to the callback for it and ends only this node. */
 static int walk_dir(WalkState *w, const ObjectId *id, int height, int depth)
 {
-    _cleanup_object_ Object *o = NULL;
     _cleanup_(error_release) Error why = ERROR_INIT;
-    DirNode node;
-    int r = w->walk->node ? w->walk->node(w->ctx, id) : 0;
+    const char *path = buf_cstr(&w->path);
+    if (!path)
+        return error_oom(w->error);
+    int r = w->walk->node ? w->walk->node(w->ctx, path, id, height) : 0;
     if (r != 0)
         return r < 0 ? r : 0;
-    if (depth > DIR_MAX_DEPTH)
-        r = error_set(&why, EBADMSG, "directories are nested too deep");
-    else
-        r = dir_node_get(w->source, id, height, &o, &node, &why);
-    if (r == 0)
-        r = walk_nodes(w, &node, depth, &why);
-    if (r == 0 || !why.errnum)
-        return r;
-    const char *path = buf_cstr(&w->path);
-    if (w->walk->damage && path)
-        return w->walk->damage(w->ctx, path, id, &why);
-    return error_move(w->error, &why);
+    r = walk_into(w, id, height, depth, &why);
+    if (r < 0 && why.errnum) {
+        path = buf_cstr(&w->path); /* what was below may have moved it */
+        r = w->walk->damage && path ? w->walk->damage(w->ctx, path, id, &why)
+                                    : error_move(w->error, &why);
+    }
+    return r == 0 && w->walk->leave ? w->walk->leave(w->ctx, id, height) : r;
 }
 
 int dir_walk(ObjectSource *s, const ObjectId *root, const DirWalk *walk, void *ctx, Error *e)

@@ -88,11 +88,15 @@ int dir_entry_rope(ObjectSource *s, const DirEntry *entry, const uint8_t **ret_n
                    size_t *ret_len, Object **ret_holder, Error *e);
 
 /* Visit every directory node of the tree below `root` (see rope_walk for `visit`'s answers; is_node
- * is true) and every file entry. */
+ * is true) and every file entry, each as often as it is met: in a crafted tree more often than can
+ * be waited for. */
 typedef struct DirWalk {
-    int (*node)(void *ctx, const ObjectId *id);
+    /* `height` is what its parent demands, or -1 for the root node of the directory `path`. */
+    int (*node)(void *ctx, const char *path, const ObjectId *id, int height);
     int (*file)(void *ctx, const char *path, const DirEntry *entry);
     /* A node below `path` can't be read: 0 goes on with what remains. */
     int (*damage)(void *ctx, const char *path, const ObjectId *id, const Error *why);
+    /* All below a node that was not skipped was visited, or it was damaged. 0 or negative. */
+    int (*leave)(void *ctx, const ObjectId *id, int height);
 } DirWalk;
 int dir_walk(ObjectSource *s, const ObjectId *root, const DirWalk *walk, void *ctx, Error *e);

@@ -200,8 +200,31 @@ int rope_find(ObjectSource *s, const void *root, size_t root_len, uint64_t offse
     return 0;
 }
 
-static int walk_node(ObjectSource *s, RopeNode *node, int (*visit)(void *ctx, const RopeVisit *v),
-                     void *ctx, Error *e)
+typedef struct WalkState {
+    ObjectSource *source;
+    const RopeWalk *walk;
+    void *ctx;
+} WalkState;
+
+static int walk_node(const WalkState *w, RopeNode *node, Error *e);
+
+/* What the callbacks return goes straight up; damage is reported to the callback for it and ends
+ * only this node. */
+static int walk_child(const WalkState *w, const RopeEntry *entry, const RopeVisit *v, Error *e)
+{
+    _cleanup_(error_release) Error why = ERROR_INIT;
+    Object *o = NULL;
+    RopeNode child;
+    int r = rope_node_child(w->source, entry, v->height, &o, &child, &why);
+    if (r == 0)
+        r = walk_node(w, &child, &why); /* heights fall: at most 32 deep */
+    object_unref(o);
+    if (r < 0 && why.errnum)
+        r = w->walk->damage ? w->walk->damage(w->ctx, v, &why) : error_move(e, &why);
+    return r == 0 && w->walk->leave ? w->walk->leave(w->ctx, v) : r;
+}
+
+static int walk_node(const WalkState *w, RopeNode *node, Error *e)
 {
     RopeEntry entry;
     uint64_t rest = node->length;
@@ -216,28 +239,29 @@ static int walk_node(ObjectSource *s, RopeNode *node, int (*visit)(void *ctx, co
             continue;
         RopeVisit v = {.id = entry.id,
                        .is_node = entry.kind == ROPE_NODE,
+                       .height = (uint8_t)node->height,
                        .len = entry.kind == ROPE_HEX ? 0 : entry.length};
-        r = visit(ctx, &v);
-        if (r < 0)
-            return r;
-        if (r > 0 || !v.is_node)
-            continue;
-        Object *o = NULL;
-        RopeNode child;
-        r = rope_node_child(s, &entry, node->height, &o, &child, e);
-        if (r == 0)
-            r = walk_node(s, &child, visit, ctx, e); /* heights fall: at most 32 deep */
-        object_unref(o);
+        r = w->walk->visit(w->ctx, &v);
+        if (r == 0 && v.is_node)
+            r = walk_child(w, &entry, &v, e);
         if (r < 0)
             return r;
     }
     return rest || cursor_left(&node->c) ? bad(e) : 0;
 }
 
+int rope_walk_all(ObjectSource *s, const void *root, size_t root_len, const RopeWalk *walk,
+                  void *ctx, Error *e)
+{
+    const WalkState w = {.source = s, .walk = walk, .ctx = ctx};
+    RopeNode node;
+    int r = rope_node_open(root, root_len, &node, e);
+    return r < 0 ? r : walk_node(&w, &node, e);
+}
+
 int rope_walk(ObjectSource *s, const void *root, size_t root_len,
               int (*visit)(void *ctx, const RopeVisit *v), void *ctx, Error *e)
 {
-    RopeNode node;
-    int r = rope_node_open(root, root_len, &node, e);
-    return r < 0 ? r : walk_node(s, &node, visit, ctx, e);
+    const RopeWalk walk = {.visit = visit};
+    return rope_walk_all(s, root, root_len, &walk, ctx, e);
 }

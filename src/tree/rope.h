@@ -83,16 +83,30 @@ int rope_cursor_find(RopeCursor *c, uint64_t offset, RopeLeaf *ret_leaf, Error *
 int rope_cursor_peek(RopeCursor *c, uint64_t offset, bool *ret_is_object, ObjectId *ret_id,
                      uint64_t *ret_end, Error *e);
 
-/* Visit every node and object the rope reaches, each as often as it is met. `visit` returns 0 to
- * go on, 1 to skip what lies below (a node known already), or a negative errno to stop. Nodes are
- * visited before what they hold; a node that can't be read is reported with `error` set. */
+/* Visit every node and object the rope reaches, each as often as it is met: in a crafted rope more
+ * often than can be waited for. `visit` returns 0 to go on, 1 to skip what lies below (a node known
+ * already), or a negative errno to stop. Nodes are visited before what they hold; a node that can't
+ * be read is reported with `error` set. */
 typedef struct RopeVisit {
     ObjectId id;
     bool is_node;
-    uint64_t len; /* plain bytes below the node or of the object; 0 where only part is used */
+    uint8_t height; /* of the node that refers to it */
+    uint64_t len;   /* plain bytes below the node or of the object; 0 where only part is used */
 } RopeVisit;
 int rope_walk(ObjectSource *s, const void *root, size_t root_len,
               int (*visit)(void *ctx, const RopeVisit *v), void *ctx, Error *e);
+
+/* The same, going on after damage. */
+typedef struct RopeWalk {
+    int (*visit)(void *ctx, const RopeVisit *v);
+    /* A node below the root can't be read, or is not what `v` or itself says: 0 goes on with what
+     * remains. */
+    int (*damage)(void *ctx, const RopeVisit *v, const Error *why);
+    /* All below a node that was not skipped was visited, or it was damaged. 0 or negative. */
+    int (*leave)(void *ctx, const RopeVisit *v);
+} RopeWalk;
+int rope_walk_all(ObjectSource *s, const void *root, size_t root_len, const RopeWalk *walk,
+                  void *ctx, Error *e);
 
 /* Check and measure an encoded node without following it. -EBADMSG with a message. */
 int rope_node_check(const void *node, size_t len, uint64_t *ret_length, unsigned *ret_height,

@@ -48,7 +48,7 @@ static int spend(Sums *s)
     return error_set(s->error, EBADMSG, "the backup has more entries than its manifest says");
 }
 
-static int count_node(void *ctx, const ObjectId *id)
+static int count_node(void *ctx, const char *path, const ObjectId *id, int height)
 {
     return spend(ctx);
 }

@@ -4,67 +4,51 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "store/idmap.h"
-#include "tree/dir.h"
+#include "tree/dir_node.h"
+#include "tree/rope_node.h"
 #include "util/cleanup.h"
+#include "verify/nodes.h"
 
-/* Nodes met and not yet known to be good. */
-typedef struct IdList {
-    ObjectId *items;
-    size_t n, capacity;
-} IdList;
+/* What a bad directory holds is looked at again wherever it appears in a backup, so that all its
+ * files are named; but in a crafted store that has no end. */
+#define AGAIN_MAX 10000 /* nodes and files a backup */
+
+/* So are bad nodes in further files and backups; beyond so many only the first of them is named. */
+#define BAD_MAX 10000000
+
+/* A node is entered again below a lower parent than before, or where something else is said of its
+ * length: heights are 33, and after something else was said the file is bad. */
+#define ENTERED_MAX 40
+
+/* Above all heights that nodes have. */
+#define HEIGHT_FILE (ROPE_MAX_HEIGHT + 1)
+
+/* A node on the way from a file's or backup's root. */
+typedef struct Frame {
+    uint64_t findings; /* when it was entered */
+    bool again;        /* it is bad, and was entered before */
+} Frame;
 
 typedef struct Walk {
     Inventory *inventory;
     ObjectSource *objects;
     const WalkOptions *options;
     DamageList *damage;
-    IdMap good; /* nodes with nothing wrong in or below them */
-    IdMap bad;  /* nodes that can't be read or hold nonsense */
+    NodeSet ropes, dirs; /* nodes that were met */
+    uint64_t findings;   /* grows with everything wrong that is met */
+    uint64_t bad;        /* bad nodes that were entered once more */
 
-    size_t backup;    /* the one being walked */
-    IdList dir_nodes; /* its directory nodes; good when all of the backup is */
-    bool backup_is_good;
+    size_t backup; /* the one being walked */
+    uint32_t backup_round;
+    Frame dir_frames[(DIR_MAX_DEPTH + 2) * (DIR_MAX_HEIGHT + 1)];
+    size_t n_dir_frames, n_again; /* so many of them are entered again */
+    unsigned again;               /* nodes and files looked at again */
 
-    const char *path;  /* the file being walked */
-    IdList file_nodes; /* its rope nodes; good when all of the file is */
-    bool file_is_good;
+    const char *path; /* the file being walked */
+    uint32_t file_round;
+    uint64_t rope_frames[HEIGHT_FILE + 1]; /* findings when each node was entered */
+    size_t n_rope_frames;
 } Walk;
-
-static int list_add(IdList *l, const ObjectId *id)
-{
-    if (l->n == l->capacity) {
-        size_t capacity = l->capacity ? l->capacity * 2 : 64;
-        ObjectId *items = reallocarray(l->items, capacity, sizeof(*items));
-        if (!items)
-            return -ENOMEM;
-        l->items = items;
-        l->capacity = capacity;
-    }
-    l->items[l->n++] = *id;
-    return 0;
-}
-
-static int remember(IdMap *set, const ObjectId *id)
-{
-    static const Location nowhere;
-    return idmap_put(set, id, &nowhere);
-}
-
-static bool is_in(const IdMap *set, const ObjectId *id)
-{
-    return idmap_get(set, id) != NULL;
-}
-
-/* Every node of `l` is good; `l` ends empty. */
-static int settle(Walk *w, IdList *l, bool good)
-{
-    int r = 0;
-    for (size_t i = 0; good && r == 0 && i < l->n; i++)
-        r = remember(&w->good, &l->items[i]);
-    l->n = 0;
-    return r;
-}
 
 static bool is_cancelled(const Walk *w)
 {
@@ -89,8 +73,7 @@ static int report(Walk *w, DamageKind kind, const ObjectId *id, const char *path
 {
     char name[PACK_NAME_SIZE];
     const InventoryObject *o = inventory_find(w->inventory, id);
-    w->backup_is_good = false;
-    w->file_is_good = false;
+    w->findings++;
     if (o && o->sound != INVENTORY_NONE)
         o = &w->inventory->objects[o->sound];
     if (o)
@@ -101,8 +84,7 @@ static int report(Walk *w, DamageKind kind, const ObjectId *id, const char *path
 
 static int report_missing(Walk *w, const ObjectId *id, const char *path, const char *message)
 {
-    w->backup_is_good = false;
-    w->file_is_good = false;
+    w->findings++;
     int r = damage_add(w->damage, DAMAGE_MISSING, NULL, id, message);
     return r < 0 ? r : damage_touch(w->damage, id, w->backup, path);
 }
@@ -119,8 +101,7 @@ static int report_unsound(Walk *w, const ObjectId *id, const InventoryObject *fi
                               first->encoding == ENCODING_DELTA
                                   ? "what it is a delta of is missing or damaged"
                                   : "its pack can't be read");
-    w->backup_is_good = false;
-    w->file_is_good = false;
+    w->findings++;
     return damage_touch(w->damage, id, w->backup, path);
 }
 
@@ -148,6 +129,53 @@ static int visit_object(Walk *w, const RopeVisit *v)
     return report(w, DAMAGE_TREE, &v->id, w->path, "its length is not the one its rope says");
 }
 
+/* Whether to look into a node that is bad, or new, once more than before: 1, or 0 after reporting
+ * it, or -ENOMEM. */
+static int look_again(Walk *w, const Node *node, const char *path)
+{
+    if (node->round == 0 || node->good || w->bad++ < BAD_MAX)
+        return 1;
+    int r = report(w, DAMAGE_TREE, &node->id, path, "something below it is damaged");
+    return r < 0 ? r : 0;
+}
+
+/* Enter a rope node, unless it is known to be good or has been entered for this file: 0, or 1 to
+ * skip it, or -ENOMEM. */
+static int enter_rope(Walk *w, const RopeVisit *v)
+{
+    Node *node = nodes_put(&w->ropes, &v->id);
+    if (!node)
+        return -ENOMEM;
+    bool is_new = node->round == 0, here = node->round == w->file_round;
+    bool same = !is_new && node->length == v->len && v->height >= node->height;
+    if ((same && (node->good || here)) || (here && node->entered == ENTERED_MAX))
+        return 1;
+    int r = look_again(w, node, w->path);
+    if (r <= 0)
+        return r < 0 ? r : 1;
+    if (is_new) {
+        node->length = v->len;
+        node->height = (int8_t)v->height;
+    }
+    node->entered = here ? (uint8_t)(node->entered + 1) : 1;
+    node->round = w->file_round;
+    w->rope_frames[w->n_rope_frames++] = w->findings;
+    return 0;
+}
+
+static int leave_rope(void *ctx, const RopeVisit *v)
+{
+    Walk *w = ctx;
+    Node *node = nodes_get(&w->ropes, &v->id);
+    bool good = w->rope_frames[--w->n_rope_frames] == w->findings;
+    if (!good && node->good)
+        return 0; /* it is, only not what was said of it here */
+    node->height = (int8_t)v->height;
+    node->length = v->len;
+    node->good = good;
+    return 0;
+}
+
 static int visit_rope(void *ctx, const RopeVisit *v)
 {
     Walk *w = ctx;
@@ -155,47 +183,30 @@ static int visit_rope(void *ctx, const RopeVisit *v)
         return -EINTR;
     if (!v->is_node)
         return visit_object(w, v);
-    if (is_in(&w->good, &v->id))
-        return 1;
-    int r = check_presence(w, &v->id, w->path);
-    if (r < 0)
+    int r = enter_rope(w, v);
+    if (r != 0)
         return r;
-    if (r > 0 && is_in(&w->bad, &v->id)) {
-        w->file_is_good = w->backup_is_good = false;
-        r = damage_touch(w->damage, &v->id, w->backup, w->path);
-        return r < 0 ? r : 1;
-    }
-    if (r == 0)
-        return 1;
-    return list_add(&w->file_nodes, &v->id);
+    r = check_presence(w, &v->id, w->path);
+    if (r > 0)
+        return 0;
+    leave_rope(w, v);
+    return r < 0 ? r : 1;
 }
 
-/* Walk a file's rope. A node that turns out to be unreadable is reported, and the walk begins anew
- * without it: the last node visited is the one that failed. */
-static int walk_rope(Walk *w, const void *node, size_t len, Error *e)
+/* A rope node that can't be read: go on with the others. */
+static int rope_damage(void *ctx, const RopeVisit *v, const Error *why)
 {
-    for (;;) {
-        _cleanup_(error_release) Error why = ERROR_INIT;
-        size_t before = w->file_nodes.n;
-        int r = rope_walk(w->objects, node, len, visit_rope, w, &why);
-        if (r >= 0)
-            return 0;
-        if (is_fatal(r) || w->file_nodes.n == before)
-            return fail(e, &why, r);
-        ObjectId failed = w->file_nodes.items[w->file_nodes.n - 1];
-        w->file_nodes.n = 0;
-        r = remember(&w->bad, &failed);
-        if (r == 0)
-            r = report(w, DAMAGE_OBJECT, &failed, w->path,
-                       why.message ? why.message : "the rope node can't be read");
-        if (r < 0)
-            return r;
-    }
+    Walk *w = ctx;
+    if (is_fatal(-why->errnum))
+        return -why->errnum;
+    return report(w, DAMAGE_OBJECT, &v->id, w->path,
+                  why->message ? why->message : "the rope node can't be read");
 }
 
 /* The file's rope as the entry has it: checked against the entry's size, then walked. */
 static int check_file(Walk *w, const DirEntry *entry, Error *e)
 {
+    static const RopeWalk walk = {.visit = visit_rope, .damage = rope_damage, .leave = leave_rope};
     const uint8_t *node = NULL;
     size_t len = 0;
     Object *holder = NULL;
@@ -208,7 +219,7 @@ static int check_file(Walk *w, const DirEntry *entry, Error *e)
     if (r == 0 && length != entry->size)
         r = error_set(e, EBADMSG, "the file's size is not its rope's length");
     if (r == 0)
-        r = walk_rope(w, node, len, e);
+        r = rope_walk_all(w->objects, node, len, &walk, w, e);
     object_unref(holder);
     return r;
 }
@@ -219,16 +230,17 @@ static int visit_file(void *ctx, const char *path, const DirEntry *entry)
     _cleanup_(error_release) Error why = ERROR_INIT;
     if (entry->kind != ENTRY_FILE) /* a symbolic link is its target's name, read with the entry */
         return 0;
+    if (w->n_again > 0 && w->again++ >= AGAIN_MAX)
+        return 0;
     w->path = path;
-    w->file_is_good = true;
-    if (!entry->node_inline) {
-        if (is_in(&w->good, &entry->rope_id))
-            return 0;
-        int r = check_presence(w, &entry->rope_id, path);
-        if (r <= 0)
-            return r;
-    }
-    int r = check_file(w, entry, &why);
+    w->file_round++;
+    /* Its root, where that is an object: a node below the file. */
+    const RopeVisit root = {
+        .id = entry->rope_id, .is_node = true, .height = HEIGHT_FILE, .len = entry->size};
+    int r = entry->node_inline ? 0 : visit_rope(w, &root);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    r = check_file(w, entry, &why);
     if (is_fatal(r))
         return r;
     if (r < 0) {
@@ -237,24 +249,54 @@ static int visit_file(void *ctx, const char *path, const DirEntry *entry)
                 ? report(w, DAMAGE_TREE, &w->options->roots[w->backup], path, message)
                 : report(w, DAMAGE_OBJECT, &entry->rope_id, path, message);
     }
-    if (r == 0 && !entry->node_inline)
-        r = list_add(&w->file_nodes, &entry->rope_id);
-    if (r == 0)
-        r = settle(w, &w->file_nodes, w->file_is_good);
-    return r;
+    return r == 0 && !entry->node_inline ? leave_rope(w, &root) : r;
 }
 
-static int visit_dir_node(void *ctx, const ObjectId *id)
+static const char *shown(const char *path)
+{
+    return *path ? path : "/";
+}
+
+static int leave_dir(void *ctx, const ObjectId *id, int height)
+{
+    Walk *w = ctx;
+    Node *node = nodes_get(&w->dirs, id);
+    const Frame *frame = &w->dir_frames[--w->n_dir_frames];
+    w->n_again -= frame->again;
+    if (frame->findings == w->findings) {
+        node->good = true;
+        if (height >= 0)
+            node->height = (int8_t)height;
+    }
+    return 0;
+}
+
+static int visit_dir_node(void *ctx, const char *path, const ObjectId *id, int height)
 {
     Walk *w = ctx;
     if (is_cancelled(w))
         return -EINTR;
-    if (is_in(&w->good, id))
+    Node *node = nodes_put(&w->dirs, id);
+    if (!node)
+        return -ENOMEM;
+    if (node->round == 0)
+        node->height = -1;
+    if (node->good && (height < 0 || height == node->height))
         return 1;
-    InventoryObject *o = inventory_find(w->inventory, id);
-    if (o)
-        inventory_want(w->inventory, o);
-    return list_add(&w->dir_nodes, id);
+    bool again = !node->good && node->round == w->backup_round;
+    if (again && w->again++ >= AGAIN_MAX)
+        return 1;
+    int r = look_again(w, node, shown(path));
+    if (r <= 0)
+        return r < 0 ? r : 1;
+    node->round = w->backup_round;
+    w->dir_frames[w->n_dir_frames++] = (Frame){.findings = w->findings, .again = again};
+    w->n_again += again;
+    r = check_presence(w, id, shown(path));
+    if (r > 0)
+        return 0;
+    leave_dir(w, id, height);
+    return r < 0 ? r : 1;
 }
 
 /* A directory node that can't be read: go on with the others. */
@@ -263,28 +305,25 @@ static int dir_damage(void *ctx, const char *path, const ObjectId *id, const Err
     Walk *w = ctx;
     if (is_fatal(-why->errnum))
         return -why->errnum;
-    const char *shown = *path ? path : "/";
-    const InventoryObject *first = inventory_find(w->inventory, id);
-    if (!first || first->sound == INVENTORY_NONE)
-        return report_unsound(w, id, first, shown);
-    return report(w, DAMAGE_OBJECT, id, shown,
+    return report(w, DAMAGE_OBJECT, id, shown(path),
                   why->message ? why->message : "the directory node can't be read");
 }
 
 static int walk_backup(Walk *w, size_t i, Error *e)
 {
     static const DirWalk callbacks = {
-        .node = visit_dir_node, .file = visit_file, .damage = dir_damage};
+        .node = visit_dir_node, .file = visit_file, .damage = dir_damage, .leave = leave_dir};
     _cleanup_(error_release) Error why = ERROR_INIT;
     const ObjectId *root = &w->options->roots[i];
     w->backup = i;
-    w->backup_is_good = true;
-    w->dir_nodes.n = w->file_nodes.n = 0;
+    w->backup_round++;
+    w->again = 0;
+    w->n_dir_frames = w->n_rope_frames = w->n_again = 0;
     int r = dir_walk(w->objects, root, &callbacks, w, &why);
     if (r < 0 && !is_fatal(r))
         r = report(w, DAMAGE_TREE, root, "/",
                    why.message ? why.message : "its directories can't be read");
-    return r < 0 ? fail(e, &why, r) : settle(w, &w->dir_nodes, w->backup_is_good);
+    return r < 0 ? fail(e, &why, r) : 0;
 }
 
 int walk_backups(Inventory *v, ObjectSource *objects, const WalkOptions *o, DamageList *damage,
@@ -301,10 +340,8 @@ int walk_backups(Inventory *v, ObjectSource *objects, const WalkOptions *o, Dama
         if (r == 0 && o->progress)
             o->progress(o->ctx, done);
     }
-    free(w.dir_nodes.items);
-    free(w.file_nodes.items);
-    idmap_release(&w.good);
-    idmap_release(&w.bad);
+    nodes_release(&w.ropes);
+    nodes_release(&w.dirs);
     if (r < 0 && e && !e->message)
         return r == -EINTR ? error_set(e, EINTR, "interrupted") : error_oom(e);
     return r;

@@ -18,7 +18,8 @@ typedef struct WalkOptions {
 
 /* Walk the selected backups. Marks the packs they use as wanted in `v`. Objects that are missing,
  * marked as damaged in `v`, unreadable or of another length than their rope says go to `damage`
- * with the files they touch. A subtree that was found good is not walked again, so shared ones
- * cost once; 48 bytes a node are kept for that. 0 also when damage was found. */
+ * with the files they touch. A subtree that was found good is not walked again, nor a node
+ * twice for a file, so shared ones cost once; 48 bytes a node are kept for that. 0 also when damage
+ * was found. */
 int walk_backups(Inventory *v, ObjectSource *objects, const WalkOptions *o, DamageList *damage,
                  Error *e);

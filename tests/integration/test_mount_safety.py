@@ -234,6 +234,53 @@ def test_crafted_packs(store, shop, mount, seed, tmp_path):
         alive(mnt)
 
 
+def varint(n):
+    out = b""
+    while n > 127:
+        out += bytes([n & 127 | 128])
+        n >>= 7
+    return out + bytes([n])
+
+
+def dir_node(name, kind, rest):
+    """Of one entry without attributes."""
+    return bytes([1, 0, 1, len(name)]) + name + bytes([kind]) + varint(0o444) + rest + bytes(1)
+
+
+def test_crafted_ropes_that_share_nodes(store, tmp_path, mount):
+    """A file of 2^30 stretches in thirty nodes, each of which holds the next one twice: who looks at
+    all of it does not look at it all so often."""
+    path = tmp_path / "rows.txt"
+    path.write_text("".join(f"{i} row\n" for i in range(100_000)))
+    store.dump(f"file:{path}", env={"BAKFS_TEST_TIME": T0})
+    (manifest,) = store.manifests()
+    crafted = Crafted(store, json.loads(manifest.read_text()), {})
+    id, size = crafted.add_object(bytes(1000), 1), 1000
+    for height in range(30):
+        entry = bytes([3 if height else 1]) + varint(size) + id
+        size *= 2
+        id = crafted.add_object(bytes([1, height, 2]) + varint(size) + 2 * entry, TYPE_ROPE)
+    files = crafted.add_object(dir_node(b"rows.txt", 1, varint(size) + b"\1" + id), TYPE_DIR)
+    root = crafted.add_object(dir_node(b"files", 2, files + varint(1)), TYPE_DIR)
+    backup = crafted.add_backup(root)
+    crafted.write()
+    store.verify(timeout=30)
+    with mount(store, "-o", "xattr") as mnt:
+        crafted_file = mnt / "by-id" / backup / "files" / "rows.txt"
+        with open(crafted_file, "rb") as f:
+            for at in (0, size // 2 - 500, size - 100_000):
+                f.seek(at)
+                assert f.read(100_000) == bytes(100_000)
+        assert os.getxattr(crafted_file, "user.bakfs.chunks") == b"1"
+        alive(mnt)
+    limited = ("prlimit", "--fsize=20000000", store.build.restore, "--store", store)
+    helpers.run(*limited, backup, "--to", f"file:{tmp_path / 'out'}", exit=None, timeout=60)
+    # The next backup of the file has it as its previous version.
+    store.dump(f"file:{path}", env={"BAKFS_TEST_TIME": T0 + 100}, timeout=60)
+    with mount(store) as mnt:
+        assert (mnt.latest() / "files" / "rows.txt").read_bytes() == path.read_bytes()
+
+
 def test_crafted_manifests(store, shop, mount):
     """A manifest with changed bytes is left out or shown; the sound one stays."""
     store.dump(f"sqlite:{shop}", env={"BAKFS_TEST_TIME": T0})

@@ -266,15 +266,32 @@ static void test_paths(void **state)
 typedef struct Walked {
     size_t nodes, files, damaged;
     char last_damage[256];
+    size_t under_way;
     int skip_after; /* nodes after which all are skipped; 0 for never */
 } Walked;
 
-static int walk_node(void *ctx, const ObjectId *id)
+static int walk_node(void *ctx, const char *path, const ObjectId *id, int height)
 {
     Walked *w = ctx;
     (void)id;
+    assert_true(*path || w->nodes == 0 || height >= 0); /* the first is the root's */
+    if (w->skip_after && w->nodes >= (size_t)w->skip_after) {
+        w->nodes++;
+        return 1;
+    }
     w->nodes++;
-    return w->skip_after && w->nodes > (size_t)w->skip_after;
+    w->under_way++;
+    return 0;
+}
+
+static int leave_node(void *ctx, const ObjectId *id, int height)
+{
+    Walked *w = ctx;
+    (void)id;
+    (void)height;
+    assert_true(w->under_way > 0);
+    w->under_way--;
+    return 0;
 }
 
 static int walk_file(void *ctx, const char *path, const DirEntry *entry)
@@ -296,7 +313,8 @@ static int walk_damage(void *ctx, const char *path, const ObjectId *id, const Er
     return 0;
 }
 
-static const DirWalk callbacks = {.node = walk_node, .file = walk_file, .damage = walk_damage};
+static const DirWalk callbacks = {
+    .node = walk_node, .file = walk_file, .damage = walk_damage, .leave = leave_node};
 
 /* An object source that fails for one object. */
 typedef struct Faulty {
@@ -339,6 +357,7 @@ static void test_walks(void **state)
     assert_int_equal(rest.damaged, 143);
     assert_int_equal(rest.files, 1000 - 143);
     assert_true(rest.last_damage[0] == 't');
+    assert_int_equal(all.under_way + skipped.under_way + rest.under_way, 0);
 }
 
 /* Directories in each other end at a depth, for readers too. */

@@ -41,10 +41,12 @@ static int see_file(void *ctx, const char *path, const DirEntry *entry)
     return --*left <= 0 ? -ECANCELED : 0;
 }
 
-static int see_node(void *ctx, const ObjectId *id)
+static int see_node(void *ctx, const char *path, const ObjectId *id, int height)
 {
     int *left = ctx;
+    (void)path;
     (void)id;
+    (void)height;
     return --*left <= 0 ? -ECANCELED : 0;
 }
 

@@ -93,6 +93,64 @@ static void test_walks(void **state)
     buf_release(&bytes);
 }
 
+/* Every second node below the root is said to be damaged. */
+typedef struct Tour {
+    ObjectSource base;
+    ObjectSource *real;
+    size_t gets, visited, damaged, left;
+} Tour;
+
+static int tour_get(ObjectSource *s, const ObjectId *id, Object **ret_object, Error *e)
+{
+    Tour *t = (Tour *)s;
+    if (t->gets++ % 2)
+        return error_set(e, EIO, "test");
+    return object_get(t->real, id, ret_object, e);
+}
+
+static int tour_visit(void *ctx, const RopeVisit *v)
+{
+    Tour *t = ctx;
+    t->visited += v->is_node;
+    assert_true(!v->is_node || v->height > 0);
+    return 0;
+}
+
+static int tour_damage(void *ctx, const RopeVisit *v, const Error *why)
+{
+    Tour *t = ctx;
+    assert_true(v->is_node);
+    assert_string_equal(why->message, "test");
+    t->damaged++;
+    return 0;
+}
+
+static int tour_leave(void *ctx, const RopeVisit *v)
+{
+    Tour *t = ctx;
+    assert_true(v->is_node);
+    t->left++;
+    return 0;
+}
+
+static void test_walks_go_on_after_damage(void **state)
+{
+    Fixture *f = *state;
+    Error error = ERROR_INIT;
+    Rope rope;
+    Buf bytes;
+    const RopeWalk walk = {.visit = tour_visit, .damage = tour_damage, .leave = tour_leave};
+    Tour t = {.base.get = tour_get, .real = writer_objects(f->writer)};
+    make_rope(f, 4000, 5, &rope, &bytes);
+    assert_ok(rope_walk_all(&t.base, rope.node.data, rope.node.len, &walk, &t, &error));
+    assert_true(t.damaged > 4);
+    assert_int_equal(t.visited, t.gets);
+    assert_int_equal(t.left, t.visited);
+    assert_int_equal(t.damaged, t.gets / 2);
+    rope_release(&rope);
+    buf_release(&bytes);
+}
+
 /* Try everything that reads on a node that may be nonsense: an error or an answer, never more. */
 static void try_node(ObjectSource *s, const void *data, size_t len)
 {
@@ -284,6 +342,7 @@ int main(void)
         WITH_STORE(test_leaves_cover_the_file),
         WITH_STORE(test_copies),
         WITH_STORE(test_walks),
+        WITH_STORE(test_walks_go_on_after_damage),
         WITH_STORE(test_damaged_nodes_never_crash),
         WITH_STORE(test_contradictions_are_refused),
         WITH_STORE(test_children_must_be_what_parents_say),

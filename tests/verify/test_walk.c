@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "harm.h"
+#include "tree/rope_node.h"
 
 /* Two backups of the same rows, and one of others. */
 static int setup(void **state)
@@ -238,6 +239,132 @@ static void test_missing_bases(void **state)
     walked_release(&w);
 }
 
+/* Encode a rope node whose two entries are both the child `id` of `len` bytes, and store it. */
+static ObjectId add_pair(Fixture *f, unsigned height, const ObjectId *id, uint64_t len, Rope *ret)
+{
+    Error error = ERROR_INIT;
+    ObjectId own;
+    *ret = (Rope){.length = 2 * len, .n = 2, .height = height};
+    buf_add_u8(&ret->node, ROPE_VERSION);
+    buf_add_u8(&ret->node, (uint8_t)height);
+    buf_add_varint(&ret->node, 2);
+    buf_add_varint(&ret->node, 2 * len);
+    for (int i = 0; i < 2; i++) {
+        buf_add_u8(&ret->node, height ? ROPE_NODE : ROPE_OBJECT);
+        buf_add_varint(&ret->node, len);
+        buf_add(&ret->node, id->b, ID_SIZE);
+    }
+    assert_ok(writer_put(f->writer, OBJECT_ROPE, ret->node.data, ret->node.len, &own, &error));
+    return own;
+}
+
+/* A file of 2^33 stretches, each the same chunk. `at_bottom` gets its lowest node's id. */
+static void make_doubled_rope(Fixture *f, const ObjectId *chunk, uint64_t len, Rope *ret,
+                              ObjectId *at_bottom)
+{
+    ObjectId id = *chunk;
+    for (unsigned height = 0; height <= ROPE_MAX_HEIGHT; height++) {
+        rope_release(ret);
+        id = add_pair(f, height, &id, len, ret);
+        len *= 2;
+        if (height == 0)
+            *at_bottom = id;
+    }
+}
+
+/* 2^50 directories that are all the same one, in each other, and the last of them holds `rope` as x
+ * and y. */
+static Dir make_doubled_dir(Fixture *f, const Rope *rope)
+{
+    Error error = ERROR_INIT;
+    DirBuilder *b = NULL;
+    Dir dir;
+    assert_int_equal(dir_builder_new(f->writer, &b), 0);
+    assert_ok(dir_builder_file(b, "x", 0444, rope, NULL, &error));
+    assert_ok(dir_builder_file(b, "y", 0444, rope, NULL, &error));
+    assert_ok(dir_builder_finish(b, &dir, &error));
+    for (int i = 0; i < 50; i++) {
+        dir.entries = 1; /* there are not so many numbers */
+        assert_ok(dir_builder_dir(b, "a", &dir, &error));
+        assert_ok(dir_builder_dir(b, "b", &dir, &error));
+        assert_ok(dir_builder_finish(b, &dir, &error));
+    }
+    dir_builder_free(b);
+    return dir;
+}
+
+/* Nodes that hold one child twice, and that again: each is looked at once, or in a bad directory
+ * not for ever. */
+static void test_shared_nodes(void **state)
+{
+    Fixture *f = *state;
+    Error error = ERROR_INIT;
+    const uint8_t data[1000] = {7};
+    ObjectId chunk, bottom;
+    Rope rope = ROPE_INIT;
+    fixture_begin(f);
+    assert_ok(writer_put(f->writer, OBJECT_DATA, data, sizeof(data), &chunk, &error));
+    make_doubled_rope(f, &chunk, sizeof(data), &rope, &bottom);
+    Dir dir = make_doubled_dir(f, &rope);
+    fixture_commit(f, "test/shop", &dir, false, NULL);
+    rope_release(&rope);
+    static const bool last[] = {false, false, false, true};
+    Walked w;
+    prepare(f, &w);
+    walk(f, &w, last);
+    assert_int_equal(w.damage.n, 0);
+    const ObjectId bad[] = {chunk, bottom};
+    for (size_t i = 0; i < 2; i++) {
+        InventoryObject *o = inventory_find(w.v, &bad[i]);
+        o->damaged = 1;
+        inventory_settle(w.v);
+        damage_add(&w.damage, DAMAGE_OBJECT, "packs/x", &bad[i], "test");
+        walk(f, &w, last);
+        assert_int_equal(w.damage.n, i + 1);
+        assert_true(w.damage.items[i].touched > DAMAGE_TOUCHES_MAX);
+        assert_true(w.damage.items[i].touched < 300000);
+        o->damaged = 0;
+    }
+    walked_release(&w);
+}
+
+/* What is said of a node that is known to be good is looked at all the same. */
+static void test_what_is_said_of_shared_nodes(void **state)
+{
+    Fixture *f = *state;
+    Error error = ERROR_INIT;
+    const uint8_t data[1000] = {8};
+    ObjectId chunk, low, high;
+    Rope ropes[6] = {0};
+    fixture_begin(f);
+    assert_ok(writer_put(f->writer, OBJECT_DATA, data, sizeof(data), &chunk, &error));
+    low = add_pair(f, 0, &chunk, 1000, &ropes[0]);
+    high = add_pair(f, 5, &low, 2000, &ropes[1]);
+    add_pair(f, 9, &high, 4000, &ropes[2]);
+    add_pair(f, 8, &low, 2000, &ropes[3]);
+    add_pair(f, 4, &high, 4000, &ropes[4]); /* is not higher */
+    add_pair(f, 9, &high, 4001, &ropes[5]);
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f"};
+    DirBuilder *b = NULL;
+    Dir dir;
+    assert_int_equal(dir_builder_new(f->writer, &b), 0);
+    for (size_t i = 0; i < 6; i++) {
+        assert_ok(dir_builder_file(b, names[i], 0444, &ropes[i], NULL, &error));
+        rope_release(&ropes[i]);
+    }
+    assert_ok(dir_builder_finish(b, &dir, &error));
+    dir_builder_free(b);
+    fixture_commit(f, "test/shop", &dir, false, NULL);
+    static const bool last[] = {false, false, false, true};
+    Walked w;
+    prepare(f, &w);
+    walk(f, &w, last);
+    assert_int_equal(w.damage.n, 1);
+    assert_int_equal(w.damage.items[0].touched, 2);
+    assert_true(is_touched(&w.damage.items[0], 3, "e") && is_touched(&w.damage.items[0], 3, "f"));
+    walked_release(&w);
+}
+
 static void test_interruption(void **state)
 {
     Fixture *f = *state;
@@ -262,6 +389,8 @@ int main(void)
         WITH_STORE(test_missing_and_wrong_objects),
         WITH_STORE(test_every_unreadable_node_is_reported),
         WITH_STORE(test_missing_bases),
+        WITH_STORE(test_shared_nodes),
+        WITH_STORE(test_what_is_said_of_shared_nodes),
         WITH_STORE(test_interruption),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
