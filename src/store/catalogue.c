@@ -30,8 +30,8 @@ static const char schema[] =
     " size_bytes INTEGER NOT NULL, record_count INTEGER NOT NULL, file_count INTEGER NOT NULL,"
     " table_count INTEGER NOT NULL, bytes_new INTEGER NOT NULL, root BLOB NOT NULL,"
     " entries INTEGER NOT NULL, checksum INTEGER NOT NULL);"
-    "CREATE TABLE events (name TEXT PRIMARY KEY, type TEXT NOT NULL, ordinal INTEGER NOT NULL)"
-    " WITHOUT ROWID;"
+    "CREATE TABLE events (name TEXT PRIMARY KEY, type TEXT NOT NULL, ordinal INTEGER NOT NULL,"
+    " checksum INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE packs (pack INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE,"
     " size INTEGER NOT NULL);"
     "CREATE TABLE chunks (id BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,"
@@ -304,6 +304,14 @@ int catalogue_manifests(Catalogue *c, int (*visit)(void *ctx, BackupInfo *info),
                     manifest_row, &v);
 }
 
+static int64_t event_checksum(const char *name, const char *type, uint64_t ordinal)
+{
+    uint8_t bytes[8];
+    store_u64(bytes, ordinal);
+    uint64_t sum = XXH64(type, strlen(type), XXH64(name, strlen(name), 0));
+    return (int64_t)XXH64(bytes, sizeof(bytes), sum);
+}
+
 static int event_row(void *ctx, sqlite3_stmt *stmt)
 {
     Visit *v = ctx;
@@ -313,6 +321,8 @@ static int event_row(void *ctx, sqlite3_stmt *stmt)
         return -EIO;
     Event event = {.type = event_type_parse(type),
                    .ordinal = (uint64_t)sqlite3_column_int64(stmt, 2)};
+    if (sqlite3_column_int64(stmt, 3) != event_checksum(name, type, event.ordinal))
+        return -EIO;
     return v->event(v->ctx, name, &event);
 }
 
@@ -320,7 +330,8 @@ int catalogue_events(Catalogue *c, int (*visit)(void *ctx, const char *name, con
                      void *ctx)
 {
     Visit v = {.event = visit, .ctx = ctx};
-    return for_each(c, "SELECT name, type, ordinal FROM events ORDER BY name", event_row, &v);
+    return for_each(c, "SELECT name, type, ordinal, checksum FROM events ORDER BY name", event_row,
+                    &v);
 }
 
 static int ordinal_row(void *ctx, sqlite3_stmt *stmt)
@@ -448,11 +459,13 @@ int catalogue_add_event(Catalogue *c, const char *name, const Event *event, Erro
 {
     sqlite3_stmt *stmt;
     pthread_mutex_lock(&c->lock);
-    int r = catalogue_prepare(c, "INSERT OR REPLACE INTO events VALUES (?1, ?2, ?3)", &stmt, e);
+    int r = catalogue_prepare(c, "INSERT OR REPLACE INTO events VALUES (?1, ?2, ?3, ?4)", &stmt, e);
     if (r == 0) {
+        const char *type = event_type_name(event->type);
         sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC);
-        sqlite3_bind_text(stmt, 2, event_type_name(event->type), -1, SQLITE_STATIC);
+        sqlite3_bind_text(stmt, 2, type, -1, SQLITE_STATIC);
         sqlite3_bind_int64(stmt, 3, (sqlite3_int64)event->ordinal);
+        sqlite3_bind_int64(stmt, 4, event_checksum(name, type, event->ordinal));
         r = catalogue_step_done(c, stmt, e);
     }
     if (r == 0 && event->type == EVENT_DELETED &&

@@ -14,8 +14,7 @@ P1, P2, P3, P4, P5 = (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
                       0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5)
 
 
-def xxh64(data):
-    """XXH64 with seed 0."""
+def xxh64(data, seed=0):
     def rotl(x, r):
         return ((x << r) | (x >> (64 - r))) & MASK
 
@@ -24,7 +23,7 @@ def xxh64(data):
 
     at, n = 0, len(data)
     if n >= 32:
-        acc = [(P1 + P2) & MASK, P2, 0, -P1 & MASK]
+        acc = [(seed + P1 + P2) & MASK, (seed + P2) & MASK, seed, (seed - P1) & MASK]
         while at + 32 <= n:
             for i, lane in enumerate(struct.unpack_from("<4Q", data, at)):
                 acc[i] = mix(acc[i], lane)
@@ -33,7 +32,7 @@ def xxh64(data):
         for a in acc:
             h = ((h ^ mix(0, a)) * P1 + P4) & MASK
     else:
-        h = P5
+        h = (seed + P5) & MASK
     h = (h + n) & MASK
     while at + 8 <= n:
         h = (rotl(h ^ mix(0, struct.unpack_from("<Q", data, at)[0]), 27) * P1 + P4) & MASK

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sqlite3
+import struct
 import subprocess
 import time
 
@@ -13,6 +14,7 @@ import pytest
 import helpers
 import storewriter
 from helpers import flipped
+from storereader import xxh64
 
 
 @pytest.fixture
@@ -215,6 +217,12 @@ def test_a_catalogue_that_disagrees_with_the_files(two):
     two.admin("reindex")
     with contextlib.closing(sqlite3.connect(two.path / "metadata.db")) as db:
         db.execute("UPDATE events SET type = 'deleted' WHERE ordinal = 2")
+        db.commit()
+        assert len(two.list()) == 2  # not believed without its checksum
+        (name,) = db.execute("SELECT name FROM events WHERE ordinal = 2").fetchone()
+        checksum = xxh64(struct.pack("<Q", 2), xxh64(b"deleted", xxh64(name.encode())))
+        db.execute("UPDATE events SET checksum = ? WHERE ordinal = 2",
+                   struct.unpack("<q", struct.pack("<Q", checksum)))
         db.commit()
     assert len(two.list()) == 1
     for args in ((), ("--quick",), ("latest", "--collection", "a/shop")):

@@ -129,7 +129,7 @@ static void test_whatever_happened_to_it(void **state)
     check(f, SQL("DELETE FROM chunks WHERE pack = (SELECT min(pack) FROM packs);"
                  "DELETE FROM packs WHERE pack = (SELECT min(pack) FROM packs)"));
     check(f, SQL("INSERT INTO packs (sha256, size) VALUES (zeroblob(32), 5)"));
-    check(f, SQL("INSERT INTO events VALUES ('no such', 'deleted', 2)"));
+    check(f, SQL("INSERT INTO events VALUES ('no such', 'deleted', 2, 0)"));
     check(f, SQL("UPDATE manifests SET sha256 = zeroblob(32) WHERE ordinal = 1"));
     check(f, SQL("DROP TABLE chunks"));
     check(f, SQL("UPDATE meta SET value = 'other'"));
