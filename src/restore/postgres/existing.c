@@ -8,8 +8,6 @@
 #include "source/postgres/try.h"
 #include "util/cleanup.h"
 
-#define NAMED_MAX 5 /* tables that a message names */
-
 static int compare_names(const char *schema, const char *name, const TocEntry *t)
 {
     int r = strcmp(schema, t->namespace);
@@ -223,13 +221,12 @@ int existing_clear(Rows *r, Session *s, RestoreResult *result, Error *e)
     return sql.len ? session_run(s, (const char *)sql.data, e) : 0;
 }
 
-int existing_loaded(const Rows *r, Buf *out)
+int existing_loaded(const Rows *r, Named *out)
 {
-    size_t n = 0;
     for (size_t i = 0; i < r->n; i++) {
         const TocEntry *t = r->tasks[i].entry;
-        if (r->tasks[i].loaded && n++ < NAMED_MAX)
-            TRY(buf_addf(out, "%s%s.%s", n > 1 ? ", " : "", t->namespace, t->tag));
+        if (r->tasks[i].loaded)
+            TRY(named_add(out, "%s.%s", t->namespace, t->tag));
     }
-    return n > NAMED_MAX ? buf_addf(out, " and %zu more", n - NAMED_MAX) : 0;
+    return 0;
 }

@@ -1,6 +1,7 @@
 /* Existing: what --data-only finds in the target: tables that hold rows, keys and triggers. */
 #pragma once
 
+#include "restore/postgres/named.h"
 #include "restore/postgres/rows.h"
 
 /* Whether foreign keys and triggers of the tables are in force for session `s`, as they are for a
@@ -13,5 +14,5 @@ int existing_keys(Rows *r, Session *s, Error *e);
  * kind that the backup holds are there. */
 int existing_clear(Rows *r, Session *s, RestoreResult *result, Error *e);
 
-/* The tables whose rows are loaded, for a message: "a.b, c.d and 3 more". */
-int existing_loaded(const Rows *r, Buf *out);
+/* The tables whose rows are loaded, for a message. */
+int existing_loaded(const Rows *r, Named *out);

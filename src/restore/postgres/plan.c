@@ -16,6 +16,7 @@ static const char *const privileges[] = {"ACL", "DEFAULT ACL", NULL};
 void plan_release(Plan *p)
 {
     free(p->chosen);
+    free(p->wanted);
     dump_ids_release(&p->ids);
     free(p->toc.entries);
     free(p->phases);
@@ -117,7 +118,9 @@ int plan_make(const Content *c, const Archive *all, Plan *ret_plan, Error *e)
 {
     const RestoreOptions *o = c->options;
     _cleanup_(plan_release) Plan p = {.all = all, .is_whole = !o->n_schemas && !o->n_tables};
-    if (!(p.chosen = calloc(all->n + 1, sizeof(*p.chosen))))
+    p.chosen = calloc(all->n + 1, sizeof(*p.chosen));
+    p.wanted = calloc(all->n + 1, sizeof(*p.wanted));
+    if (!p.chosen || !p.wanted)
         return error_oom(e);
     TRY(dump_ids_make(all, &p.ids, e));
     TRY(select_schemas(c, e));
@@ -130,6 +133,7 @@ int plan_make(const Content *c, const Archive *all, Plan *ret_plan, Error *e)
     if (!p.is_whole)
         choose_extensions(all, p.chosen);
     for (size_t i = 0; i < all->n; i++) {
+        p.wanted[i] = p.chosen[i];
         p.chosen[i] &= fits_mode(o, &all->entries[i]);
         p.chosen[i] |= toc_is_any(&all->entries[i], specials);
     }

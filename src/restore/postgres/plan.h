@@ -10,13 +10,15 @@ typedef enum Phase {
     PHASE_PRE,  /* before the rows: tables, functions, sequences ... */
     PHASE_DATA, /* rows, sequences' values, large objects */
     PHASE_POST, /* indexes, constraints, triggers ... */
-    PHASE_KEYS, /* foreign keys where there are partitioned tables */
+    PHASE_KEYS, /* foreign keys where there are partitioned tables; partitions of tables that stay
+                 */
     PHASE_LAST, /* privileges, then materialized views and event triggers, as pg_restore does */
 } Phase;
 
 typedef struct Plan {
     const Archive *all; /* borrowed */
     bool *chosen;       /* for each entry of `all`; owned */
+    bool *wanted;       /* the same, also where --data-only or --schema-only leaves it out; owned */
     bool is_whole;      /* nothing was chosen by name */
     DumpIds ids;        /* of `all` */
     /* From plan_adapt on: */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "restore/postgres/conflicts.h"
 #include "restore/postgres/database.h"
 #include "restore/postgres/definitions.h"
 #include "restore/postgres/existing.h"
@@ -177,6 +178,9 @@ static int fits_locks(Run *r, bool *ret_fits, Error *e)
 /* What comes before the rows. */
 static int run_begin(Run *r, Batch *b, Error *e)
 {
+    if (r->o->overwrite && !r->o->create)
+        TRY(r->o->data_only ? conflicts_check_rows(&r->plan, &r->session, e)
+                            : conflicts_check_drops(&r->plan, &r->session, e));
     TRY(definitions_drop(&r->definitions, b, e));
     TRY(definitions_run(&r->definitions, b, PHASE_PRE, e));
     r->commits_before = b->commits;
@@ -243,13 +247,16 @@ static int run_all(Run *r, Error *e)
  * tables first would take away what was there before. */
 static void tell_added(Run *r, Error *e)
 {
-    _cleanup_(buf_release) Buf tables = BUF_INIT;
+    _cleanup_(named_release) Named tables = {0};
+    const char *text = NULL;
     bool stay = r->o->jobs > 1 || r->batch.commits > r->commits_before;
-    if (!stay || existing_loaded(&r->rows, &tables) < 0 || !buf_cstr(&tables) || !tables.len) {
+    if (stay && existing_loaded(&r->rows, &tables) == 0 && tables.n)
+        text = named_text(&tables);
+    if (!text) {
         error_prefix(e, "a part of what was to be added stays in the target");
         return;
     }
-    error_prefix(e, "rows were added to %s and stay there", (const char *)tables.data);
+    error_prefix(e, "rows were added to %s and stay there", text);
     error_hint(e, "delete them before you run it again, or they are there twice; or name the "
                   "tables that are missing with --table. --overwrite would also take away the "
                   "rows that were there before");
