@@ -1,5 +1,7 @@
 """bakfs-restore --overwrite where tables are partitioned: all of them are replaced, or none."""
 
+import re
+
 import pytest
 
 import pgcompare
@@ -39,6 +41,46 @@ def tables(*names):
 WHOLE = pytest.param([], id="whole")
 SCHEMA = pytest.param(["--schema", "public"], id="schema")
 TABLES = pytest.param(tables(*ALL), id="tables")
+
+
+class TestReplaced:
+    @pytest.mark.parametrize("part", [WHOLE, SCHEMA, TABLES])
+    @JOBS
+    def test_keys_indexes_triggers(self, backup, target, part, jobs):
+        restore = backup(PARTED)
+        restore.to(target)
+        restore.server.psql(target, "DELETE FROM refs; DELETE FROM m WHERE at % 2 = 0; "
+                            "ALTER TABLE refs ADD a int")
+        restore.to(target, "--overwrite", "--yes", "--jobs", jobs, *part)
+        restore.same(target)
+
+    @JOBS
+    def test_one_partition(self, backup, target, jobs):
+        """It goes, and what it has from its parent with it."""
+        restore = backup(re.sub("CREATE TABLE refs.*|INSERT INTO refs.*|.*NOT VALID.*", "", PARTED))
+        restore.to(target)
+        args = ("--yes", "--jobs", jobs, "--table")
+        restore.server.psql(target, "DELETE FROM m")
+        restore.to(target, "--overwrite", *args, "m1")
+        assert restore.count(target, "m") == restore.count(target, "m1") == 99
+        restore.to(target, "--overwrite", *args, "m2")
+        restore.same(target)
+        restore.server.psql(target, "DROP TABLE m1")
+        restore.to(target, *args, "m1")
+        restore.same(target)
+
+    @JOBS
+    def test_one_whose_rows_go_in_through_the_parent(self, backup, target, jobs):
+        """As pg_dump has it where the partition depends on an enum's hash."""
+        restore = backup("""
+            CREATE TYPE mood AS ENUM ('sad', 'ok');
+            CREATE TABLE m (mood mood, id int) PARTITION BY HASH (mood);
+            CREATE TABLE m1 PARTITION OF m FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+            CREATE INDEX ON m (id);
+            INSERT INTO m SELECT 'ok', i FROM generate_series(1, 99) i""")
+        restore.to(target)
+        restore.to(target, "--overwrite", "--yes", "--jobs", jobs, "--table", "m1")
+        restore.same(target)
 
 
 LATER = """

@@ -179,3 +179,54 @@ int conflicts_check_rows(const Plan *p, Session *s, Error *e)
                                             "but are not restored",
                                             e);
 }
+
+/* Mark the plan's entries of `kinds` that the query names. */
+static int mark(const Plan *p, Session *s, const char *const *kinds, const char *sql, bool *marks,
+                Error *e)
+{
+    _cleanup_(lookup_release) Lookup l = {0};
+    _cleanup_(result_clear) PGresult *res = NULL;
+    TRY(lookup_make(&p->toc, NULL, kinds, &l, e));
+    if (l.n == 0)
+        return 0;
+    TRY(conn_query(s->conn, sql, 0, NULL, &res, e));
+    for (int i = 0; i < PQntuples(res); i++) {
+        const TocEntry *t = lookup_find(&l, PQgetvalue(res, i, 0), PQgetvalue(res, i, 1));
+        if (t)
+            marks[t - p->toc.entries] = true;
+    }
+    return 0;
+}
+
+int conflicts_inherited(const Plan *p, Session *s, bool **ret_inherited, Error *e)
+{
+    static const char *const constraints[] = {"CONSTRAINT", "CHECK CONSTRAINT", "FK CONSTRAINT",
+                                              NULL};
+    static const char *const indexes[] = {"INDEX", NULL};
+    static const char *const triggers[] = {"TRIGGER", NULL};
+    _cleanup_free_ bool *marks = calloc(p->toc.n + 1, sizeof(*marks));
+    if (!marks)
+        return error_oom(e);
+    /* Their tags are "<table> <name>". */
+    TRY(mark(
+        p, s, constraints,
+        "SELECT n.nspname, c.relname || ' ' || k.conname FROM pg_catalog.pg_constraint k" WITH_NAME(
+            "c", "n", "k.conrelid") " WHERE k.coninhcount > 0 OR k.conparentid <> 0",
+        marks, e));
+    TRY(mark(p, s, indexes,
+             "SELECT n.nspname, c.relname FROM pg_catalog.pg_inherits i" WITH_NAME(
+                 "c", "n", "i.inhrelid") " WHERE c.relkind IN ('i', 'I')",
+             marks, e));
+    /* Which trigger is another's clone pg_trigger tells from 13 on. */
+    TRY(mark(
+        p, s, triggers,
+        "SELECT n.nspname, c.relname || ' ' || t.tgname FROM pg_catalog.pg_trigger t" WITH_NAME(
+            "c", "n",
+            "t.tgrelid") " WHERE EXISTS (SELECT FROM pg_catalog.pg_depend d"
+                         " WHERE d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND "
+                         "d.objid = t.oid"
+                         " AND d.deptype IN ('P', 'S'))",
+        marks, e));
+    *ret_inherited = TAKE_PTR(marks);
+    return 0;
+}

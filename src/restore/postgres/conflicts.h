@@ -14,3 +14,7 @@ int conflicts_check_rows(const Plan *p, Session *s, Error *e);
 
 /* The partitioned tables that are restored and have foreign keys, as a list for a command. */
 int conflicts_keyed(const Plan *p, Session *s, Buf *out, Error *e);
+
+/* Of the plan's entries those that the target's table has from its parent: a partition's index,
+ * key or trigger can't be dropped alone. An array of toc.n that the caller frees. */
+int conflicts_inherited(const Plan *p, Session *s, bool **ret_inherited, Error *e);

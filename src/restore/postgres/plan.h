@@ -35,3 +35,6 @@ int plan_make(const Content *c, const Archive *all, Plan *ret_plan, Error *e);
  * functions and schemas they need are chosen too where they are missing; and what refers to
  * something that is neither chosen nor there is left out and noted in `result`. */
 int plan_adapt(Plan *p, const RestoreOptions *o, Session *s, RestoreResult *result, Error *e);
+
+/* Whether the rows of TABLE DATA go in through the root of the partitioned table. */
+bool plan_via_root(const TocEntry *data);

@@ -134,6 +134,8 @@ static int prepare(Run *r, Error *e)
     r->definitions.plan = &r->plan;
     r->definitions.tools = &r->tools;
     r->definitions.o = r->o;
+    if (r->o->overwrite && !r->o->create && !r->o->data_only)
+        TRY(conflicts_inherited(&r->plan, &r->session, &r->definitions.inherited, e));
     TRY(definitions_make(&r->definitions, conn_major(r->session.conn), e));
     r->rows.c = r->c;
     r->rows.plan = &r->plan;
