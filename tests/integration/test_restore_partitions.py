@@ -82,6 +82,17 @@ class TestReplaced:
         restore.to(target, "--overwrite", "--yes", "--jobs", jobs, "--table", "m1")
         restore.same(target)
 
+    @pytest.mark.parametrize("part", [WHOLE, SCHEMA, TABLES])
+    @JOBS
+    def test_rows(self, backup, target, part, jobs):
+        """A partitioned table refers to one whose rows are replaced, and one to it."""
+        restore = backup(PARTED)
+        restore.to(target)
+        restore.server.psql(target, "DELETE FROM refs; DELETE FROM m WHERE at % 2 = 0; "
+                            "UPDATE m SET v = 'mine'")
+        restore.to(target, "--data-only", "--overwrite", "--yes", "--jobs", jobs, *part)
+        restore.same(target)
+
 
 LATER = """
 CREATE SCHEMA other;
@@ -118,6 +129,18 @@ class TestPartitionsThatTheBackupLacks:
         restore.server.psql(target, LATER + ROWS)
         self.refused(restore, target, ("public.m5", "other.m 3"), "--data-only", "--jobs", jobs,
                      *part)
+
+    @JOBS
+    def test_without_rows(self, backup, target, jobs):
+        """Such as have none are no obstacle to rows."""
+        restore = backup(PARTED)
+        restore.to(target)
+        restore.server.psql(target, LATER + "DELETE FROM refs; UPDATE m SET v = 'mine'")
+        restore.to(target, "--data-only", "--overwrite", "--yes", "--jobs", jobs)
+        restore.server.psql(target, 'ALTER TABLE m DETACH PARTITION m4; '
+                            'ALTER TABLE m2 DETACH PARTITION other."m 3"; '
+                            "DROP TABLE m4; DROP SCHEMA other CASCADE")
+        restore.same(target)
 
     def test_a_table_that_was_none(self, backup, target):
         """What is partitioned is for the target to say."""

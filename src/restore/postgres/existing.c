@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "restore/postgres/conflicts.h"
 #include "restore/targets.h"
 #include "source/postgres/data_order.h"
 #include "source/postgres/try.h"
@@ -199,7 +200,9 @@ static int leave_out(Rows *r, size_t i, RestoreResult *result, Error *e)
 
 int existing_clear(Rows *r, Session *s, RestoreResult *result, Error *e)
 {
-    _cleanup_(buf_release) Buf sql = BUF_INIT;
+    _cleanup_(buf_release) Buf list = BUF_INIT, sql = BUF_INIT;
+    /* One that is partitioned has no rows of its own, but perhaps keys. */
+    TRY(conflicts_keyed(r->plan, s, &list, e));
     for (size_t i = 0; i < r->n;) {
         const RowsTask *task = &r->tasks[i];
         bool has = false;
@@ -209,16 +212,19 @@ int existing_clear(Rows *r, Session *s, RestoreResult *result, Error *e)
             TRY(leave_out(r, i, result, e));
             continue;
         }
-        /* All by one command, so that what refers to each other is no obstacle. */
         if (task->is_defined &&
-            (buf_add_str(&sql, sql.len ? ", ONLY " : "TRUNCATE ONLY ") < 0 ||
-             session_add_name(s, &sql, task->entry->namespace, task->entry->tag) < 0))
+            (buf_add_str(&list, list.len ? ", ONLY " : "ONLY ") < 0 ||
+             session_add_name(s, &list, task->entry->namespace, task->entry->tag) < 0))
             return error_oom(e);
         i++;
     }
-    if (!buf_cstr(&sql))
+    if (list.len == 0)
+        return 0;
+    /* All by one command, so that what refers to each other is no obstacle. */
+    if (!buf_cstr(&list) || buf_addf(&sql, "TRUNCATE %s", (const char *)list.data) < 0 ||
+        !buf_cstr(&sql))
         return error_oom(e);
-    return sql.len ? session_run(s, (const char *)sql.data, e) : 0;
+    return session_run(s, (const char *)sql.data, e);
 }
 
 int existing_loaded(const Rows *r, Named *out)
