@@ -16,6 +16,7 @@
 #include "restore/postgres/definitions.h"
 #include "restore/postgres/existing.h"
 #include "restore/postgres/place.h"
+#include "restore/postgres/privileges.h"
 #include "restore/postgres/rows.h"
 #include "restore/targets.h"
 #include "source/postgres/try.h"
@@ -177,6 +178,13 @@ static int fits_locks(Run *r, bool *ret_fits, Error *e)
     return 0;
 }
 
+static int reset_privileges(Run *r, Phase first, Phase last, Error *e)
+{
+    if (r->o->no_acl || r->o->data_only)
+        return 0;
+    return privileges_reset(&r->plan, first, last, &r->session, e);
+}
+
 /* What comes before the rows. */
 static int run_begin(Run *r, Batch *b, Error *e)
 {
@@ -185,11 +193,20 @@ static int run_begin(Run *r, Batch *b, Error *e)
                             : conflicts_check_drops(&r->plan, &r->session, e));
     TRY(definitions_drop(&r->definitions, b, e));
     TRY(definitions_run(&r->definitions, b, PHASE_PRE, e));
+    TRY(reset_privileges(r, PHASE_PRE, PHASE_PRE, e));
     r->commits_before = b->commits;
     if (!r->o->data_only)
         return 0;
     return r->o->overwrite ? existing_clear(&r->rows, &r->session, r->result, e)
                            : rows_count_before(&r->rows, &r->session, e);
+}
+
+/* What comes after indexes and constraints. */
+static int run_end(Run *r, Batch *b, Error *e)
+{
+    TRY(definitions_run(&r->definitions, b, PHASE_KEYS, e));
+    TRY(reset_privileges(r, PHASE_POST, PHASE_KEYS, e));
+    return definitions_run(&r->definitions, b, PHASE_LAST, e);
 }
 
 /* Everything on one connection. */
@@ -201,8 +218,7 @@ static int run_serial(Run *r, Batch *b, Error *e)
     TRY(rows_load_blobs(&r->rows, &r->session, e));
     TRY(definitions_run(&r->definitions, b, PHASE_DATA, e));
     TRY(definitions_run(&r->definitions, b, PHASE_POST, e));
-    TRY(definitions_run(&r->definitions, b, PHASE_KEYS, e));
-    TRY(definitions_run(&r->definitions, b, PHASE_LAST, e));
+    TRY(run_end(r, b, e));
     TRY(rows_check(&r->rows, &r->session, e));
     return batch_end(b, e);
 }
@@ -219,8 +235,7 @@ static int run_parallel(Run *r, Batch *b, Error *e)
     TRY(batch_end(b, e));
     TRY(definitions_run_post(&r->definitions, &r->pinned, &r->session, r->o->jobs, e));
     TRY(batch_begin(b, e));
-    TRY(definitions_run(&r->definitions, b, PHASE_KEYS, e));
-    TRY(definitions_run(&r->definitions, b, PHASE_LAST, e));
+    TRY(run_end(r, b, e));
     TRY(batch_end(b, e));
     return rows_check_parallel(&r->rows, r->o->jobs, e);
 }
