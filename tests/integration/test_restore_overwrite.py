@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from restoring import JOBS, backup, role, server, target  # noqa: F401
+from restoring import JOBS, backup, server, target  # noqa: F401
 
 # Of each kind something without privileges of its own, and something with.
 PRIVILEGES = """
@@ -60,3 +60,78 @@ class TestDefaultPrivileges:
         restore.to(target, "--no-acl", "--yes")
         assert "ks_reader=r" in restore.server.psql(
             target, "SELECT relacl FROM pg_class WHERE relname = 't'")
+
+
+PUBLISHED = """
+CREATE SCHEMA s; CREATE SCHEMA t;
+CREATE TABLE s.a (id int PRIMARY KEY, "B b" text, c int); INSERT INTO s.a VALUES (1, 'x', 1);
+CREATE TABLE s.b (id int PRIMARY KEY);
+CREATE TABLE m (id int PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE m1 PARTITION OF m FOR VALUES FROM (0) TO (9);
+CREATE PUBLICATION old FOR TABLE s.b, TABLES IN SCHEMA t;
+"""
+
+LATER = """
+CREATE TABLE later (id int); CREATE SCHEMA u;
+CREATE PUBLICATION "New one" FOR TABLE s.a WHERE (id > 0 AND "B b" <> ''), m,
+    TABLES IN SCHEMA s;
+CREATE PUBLICATION other FOR TABLE s.a, m1, later;
+ALTER PUBLICATION old ADD TABLE later, TABLES IN SCHEMA u;
+"""
+
+MEMBERS = """
+SELECT p.pubname, r.prrelid::regclass::text, r.prattrs, pg_get_expr(r.prqual, r.prrelid)
+    FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+UNION ALL SELECT p.pubname, NULL, NULL, n.nspname FROM pg_publication_namespace r
+    JOIN pg_publication p ON p.oid = r.pnpubid JOIN pg_namespace n ON n.oid = r.pnnspid
+ORDER BY 1, 2, 4
+"""
+
+
+class TestPublications:
+    @pytest.mark.parametrize("part", [
+        pytest.param([], id="whole"), pytest.param(["--schema", "s"], id="schema"),
+        pytest.param(["--table", "s.a", "--table", "m"], id="tables")])
+    @JOBS
+    def test_keep_their_tables(self, backup, target, part, jobs):
+        restore = backup(PUBLISHED)
+        restore.to(target)
+        restore.server.psql(target, LATER + 'CREATE PUBLICATION narrow FOR TABLE s.a ("B b", id)')
+        before = restore.server.psql(target, MEMBERS)
+        restore.to(target, "--overwrite", "--yes", "--jobs", jobs, *part)
+        assert restore.server.psql(target, MEMBERS) == before
+
+    def test_of_the_backup(self, backup, target):
+        """What the backup says of both is restored."""
+        restore = backup(PUBLISHED)
+        restore.to(target)
+        restore.server.psql(target, "ALTER PUBLICATION old DROP TABLE s.b; "
+                            "ALTER PUBLICATION old ADD TABLE s.a")
+        restore.to(target, "--overwrite", "--yes")
+        restore.same(target)
+
+    def test_refused(self, backup, target):
+        """The table no longer has what the publication names: left out, and said."""
+        restore = backup(PUBLISHED)
+        restore.to(target)
+        restore.server.psql(target, "ALTER TABLE s.a ADD d int; ALTER TABLE s.a ADD e int; "
+                            "CREATE PUBLICATION one FOR TABLE s.a (d, e), s.b; "
+                            "CREATE PUBLICATION two FOR TABLE s.a")
+        done = restore.to(target, "--overwrite", "--yes", "--json", "--table", "s.a", exit=3)
+        (left_out,) = json.loads(done.stdout)["left_out"]
+        assert left_out["what"] == "ALTER PUBLICATION one ADD TABLE ONLY s.a (d, e)"
+        assert '"d"' in left_out["why"]
+        assert restore.server.psql(target, "SELECT count(*) FROM pg_publication_rel") == "3"
+
+    def test_a_failure_after_they_were_lost(self, backup, target):
+        restore = backup(PUBLISHED)
+        restore.to(target)
+        restore.server.psql(target, """
+            CREATE PUBLICATION one FOR TABLE s.a;
+            CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql
+                AS $$BEGIN IF current_query() ~ 'PRIMARY' THEN RAISE 'no'; END IF; END$$;
+            CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('ALTER TABLE')
+                EXECUTE FUNCTION refuse()""")
+        done = restore.to(target, "--overwrite", "--yes", "--jobs", "2", "--table", "s.a", exit=1)
+        assert "half restored" in done.stderr
+        assert "ALTER PUBLICATION one ADD TABLE ONLY s.a" in done.stderr

@@ -17,6 +17,7 @@
 #include "restore/postgres/existing.h"
 #include "restore/postgres/place.h"
 #include "restore/postgres/privileges.h"
+#include "restore/postgres/publications.h"
 #include "restore/postgres/rows.h"
 #include "restore/targets.h"
 #include "source/postgres/try.h"
@@ -35,15 +36,17 @@ typedef struct Run {
     Plan plan;
     Definitions definitions;
     Rows rows;
-    Session session;       /* on the target */
-    Place place;           /* with --create: the database that is made */
-    Batch batch;           /* on the session */
-    size_t commits_before; /* of the batch before it loads rows; later ones make them stay */
+    Publications publications; /* what is to be put back into them */
+    Session session;           /* on the target */
+    Place place;               /* with --create: the database that is made */
+    Batch batch;               /* on the session */
+    size_t commits_before;     /* of the batch before it loads rows; later ones make them stay */
 } Run;
 
 static void run_release(Run *r)
 {
     session_close(&r->session);
+    publications_release(&r->publications);
     rows_release(&r->rows);
     definitions_release(&r->definitions);
     plan_release(&r->plan);
@@ -185,12 +188,20 @@ static int reset_privileges(Run *r, Phase first, Phase last, Error *e)
     return privileges_reset(&r->plan, first, last, &r->session, e);
 }
 
+/* Before something is dropped or emptied: what would go with it. */
+static int look_around(Run *r, Error *e)
+{
+    if (r->o->data_only)
+        return conflicts_check_rows(&r->plan, &r->session, e);
+    TRY(conflicts_check_drops(&r->plan, &r->session, e));
+    return publications_remember(&r->plan, &r->session, &r->publications, e);
+}
+
 /* What comes before the rows. */
 static int run_begin(Run *r, Batch *b, Error *e)
 {
     if (r->o->overwrite && !r->o->create)
-        TRY(r->o->data_only ? conflicts_check_rows(&r->plan, &r->session, e)
-                            : conflicts_check_drops(&r->plan, &r->session, e));
+        TRY(look_around(r, e));
     TRY(definitions_drop(&r->definitions, b, e));
     TRY(definitions_run(&r->definitions, b, PHASE_PRE, e));
     TRY(reset_privileges(r, PHASE_PRE, PHASE_PRE, e));
@@ -206,7 +217,8 @@ static int run_end(Run *r, Batch *b, Error *e)
 {
     TRY(definitions_run(&r->definitions, b, PHASE_KEYS, e));
     TRY(reset_privileges(r, PHASE_POST, PHASE_KEYS, e));
-    return definitions_run(&r->definitions, b, PHASE_LAST, e);
+    TRY(definitions_run(&r->definitions, b, PHASE_LAST, e));
+    return publications_put_back(&r->publications, &r->session, r->result, e);
 }
 
 /* Everything on one connection. */
@@ -279,6 +291,12 @@ static void tell_added(Run *r, Error *e)
                   "rows that were there before");
 }
 
+static void tell_half(Run *r, Error *e)
+{
+    publications_tell(&r->publications, e);
+    error_prefix(e, "the target is left half restored; run it again with --overwrite");
+}
+
 /* After a failure: what is ours goes; of what stays the message tells. */
 static void clean_up(Run *r, Error *e)
 {
@@ -289,7 +307,7 @@ static void clean_up(Run *r, Error *e)
         if (r->o->data_only && !r->o->overwrite)
             tell_added(r, e);
         else
-            error_prefix(e, "the target is left half restored; run it again with --overwrite");
+            tell_half(r, e);
     }
 }
 
