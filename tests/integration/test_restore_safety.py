@@ -240,6 +240,25 @@ class TestNeeded:
         restore.to(target, "--table", "s.t", *args)
         restore.same(target, "--schema=s", *args)
 
+    @pytest.mark.parametrize("part", [["--table", "t"], ["--schema", "public"]])
+    @JOBS
+    def test_extensions(self, backup, target, part, jobs):
+        """Such as what is needed needs, with their schemas."""
+        restore = backup("CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext; "
+                         "CREATE DOMAIN name AS ext.citext; CREATE TABLE t (name public.name); "
+                         "INSERT INTO t VALUES ('Ann')")
+        restore.to(target, "--jobs", jobs, *part)
+        restore.same(target)
+
+    def test_extension_that_the_backup_does_not_tell_of(self, server, build, store, target):
+        with server.scratch() as db:
+            server.psql(db, "CREATE EXTENSION citext; CREATE TABLE t (name citext)")
+            store.dump("--quiet", "--pg-bindir", server.tools, "--table", "t",
+                       server.socket_dsn(db))
+        (backup,) = store.list()
+        done = Restorer(build, store, server).to(target, backup=backup["backup_id"], exit=1)
+        assert "citext" in done.stderr and "CREATE EXTENSION" in done.stderr
+
     def test_in_another_encoding(self, server, backup):
         """The target's catalogue is asked in the backup's encoding."""
         restore = backup("SET client_encoding = utf8; CREATE TYPE \"müde\" AS ENUM ('ja');"

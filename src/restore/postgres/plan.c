@@ -295,8 +295,25 @@ static int check_references(Plan *p, Session *s, RestoreResult *result, Error *e
     return 0;
 }
 
-/* Schemas: what is there need not be made, unless it is dropped first; tables chosen by name bring
- * theirs along where it is missing. */
+/* Whether what is chosen stands in the schema `t` (of tables chosen by name), or an extension that
+ * is chosen does. */
+static bool needs_schema(const Plan *p, const RestoreOptions *o, const TocEntry *t)
+{
+    for (size_t i = 0; i < p->all->n; i++) {
+        const TocEntry *other = &p->all->entries[i];
+        if (!p->chosen[i])
+            continue;
+        if (o->n_tables && other->namespace && strcmp(other->namespace, t->tag) == 0)
+            return true;
+        for (size_t d = 0; toc_is(other, "EXTENSION") && d < other->n_deps; d++)
+            if (other->deps[d] == t->dump_id)
+                return true;
+    }
+    return false;
+}
+
+/* Schemas: what is there need not be made, unless it is dropped first; tables chosen by name, and
+ * extensions, bring theirs along where it is missing. */
 static int check_schemas(Plan *p, const RestoreOptions *o, Session *s, Error *e)
 {
     const Archive *a = p->all;
@@ -304,11 +321,8 @@ static int check_schemas(Plan *p, const RestoreOptions *o, Session *s, Error *e)
         const TocEntry *t = &a->entries[i];
         if (!toc_is(t, "SCHEMA") || !t->tag || o->data_only)
             continue;
-        bool needed = p->chosen[i], has = false;
-        for (size_t k = 0; o->n_tables && k < a->n && !needed; k++)
-            needed = p->chosen[k] && a->entries[k].namespace &&
-                     strcmp(a->entries[k].namespace, t->tag) == 0;
-        if (!needed || (o->n_schemas && o->overwrite))
+        bool has = false;
+        if (p->chosen[i] ? o->n_schemas && o->overwrite : !needs_schema(p, o, t))
             continue;
         TRY(has_object(s, t, &has, e));
         p->chosen[i] = !has;
@@ -454,8 +468,10 @@ static int adapt_part(Plan *p, const RestoreOptions *o, Session *s, RestoreResul
     if (!added)
         return error_oom(e);
     memcpy(added, p->chosen, n);
-    if (o->n_tables && !o->data_only)
+    if (o->n_tables && !o->data_only) {
         TRY(choose_needed(p, o, s, e));
+        choose_extensions(p->all, p->chosen);
+    }
     TRY(check_schemas(p, o, s, e));
     for (size_t i = 0; i < n; i++)
         added[i] = p->chosen[i] && !added[i];
