@@ -104,6 +104,19 @@ static int connect_target(Run *r, Error *e)
     return set_encoding(r, e);
 }
 
+/* What will happen to what is there, as a question says it. */
+static const char *consequence(const RestoreOptions *o)
+{
+    if (!o->overwrite)
+        return "what is restored will be added to it";
+    if (o->data_only)
+        return "the rows of the tables that are restored will be replaced";
+    if (o->schema_only)
+        return "objects that the backup holds too will be dropped and made anew; their rows will "
+               "be gone and not come back (--schema-only)";
+    return "objects that the backup holds too will be dropped and restored";
+}
+
 static int open_target(Run *r, Error *e)
 {
     int64_t n = 0;
@@ -115,10 +128,7 @@ static int open_target(Run *r, Error *e)
     if (n == 0)
         return 0;
     return restore_confirm(r->o, e, "the database %s is not empty; %s", r->given.masked,
-                           !r->o->overwrite ? "what is restored will be added to it"
-                           : r->o->data_only
-                               ? "the rows of the tables that are restored will be replaced"
-                               : "objects that the backup holds too will be dropped and restored");
+                           consequence(r->o));
 }
 
 static int prepare(Run *r, Error *e)
