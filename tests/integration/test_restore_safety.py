@@ -57,6 +57,17 @@ class TestCreateOverwrite:
             assert shop.server.psql(target, "SELECT to_regclass('mine')") == ""
             shop.server.dropdb(target)
 
+    @pytest.mark.parametrize("force", [[], ["--force"]])
+    def test_belongs_to_another(self, shop, target, force):
+        with role(shop.server, "plain"):
+            shop.server.psql("postgres", "ALTER ROLE plain CREATEDB")
+            before = databases(shop.server)
+            done = shop.to(target, "--create", "--overwrite", "--yes", "--no-owner", *force,
+                           user="plain", exit=1)
+            assert "belongs to postgres" in done.stderr and "as it was" in done.stderr
+            assert "connect as postgres" in done.stderr and "--no-owner" not in done.stderr
+            assert databases(shop.server) == before
+
     def test_can_not_be_dropped(self, shop, target):
         """Known before anything is restored."""
         before = databases(shop.server)
