@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from restoring import JOBS, backup, server, target  # noqa: F401
+import pgcompare
+from restoring import JOBS, backup, role, server, target  # noqa: F401
 
 # Of each kind something without privileges of its own, and something with.
 PRIVILEGES = """
@@ -135,3 +136,94 @@ class TestPublications:
         done = restore.to(target, "--overwrite", "--yes", "--jobs", "2", "--table", "s.a", exit=1)
         assert "half restored" in done.stderr
         assert "ALTER PUBLICATION one ADD TABLE ONLY s.a" in done.stderr
+
+
+KEYS = """
+CREATE SCHEMA sales;
+CREATE TABLE customers (id int PRIMARY KEY, name text, mentor int REFERENCES customers);
+CREATE TABLE places (id int, part int, PRIMARY KEY (id, part)) PARTITION BY LIST (part);
+CREATE TABLE places_1 PARTITION OF places DEFAULT;
+CREATE TABLE sales.orders (id int, customer int REFERENCES customers ON DELETE CASCADE,
+                           place int, part int, FOREIGN KEY (place, part) REFERENCES places);
+INSERT INTO customers SELECT i, 'customer ' || i, 1 FROM generate_series(1, 9) i;
+INSERT INTO places SELECT i, 1 FROM generate_series(1, 9) i;
+INSERT INTO sales.orders SELECT i, i % 9 + 1, i % 9 + 1, 1 FROM generate_series(1, 99) i;
+"""
+
+
+class TestReferredTo:
+    """A table whose rows others refer to, which are not restored."""
+
+    def refused(self, restore, target, *args, **kwargs):
+        before = restore.dump(target)
+        done = restore.to(target, "--overwrite", "--yes", *args, exit=1, **kwargs)
+        pgcompare.same(restore.dump(target), before, "the target after a refused restore")
+        return done.stderr
+
+    @JOBS
+    def test_is_not_dropped(self, backup, target, jobs):
+        restore = backup(KEYS)
+        restore.to(target)
+        said = self.refused(restore, target, "--table", "public.customers", "--jobs", jobs)
+        assert "sales.orders (orders_customer_fkey) to public.customers" in said
+        assert "--table sales.orders" in said and "--data-only" in said
+        said = self.refused(restore, target, "--schema", "public", "--jobs", jobs)
+        assert "--schema sales" in said
+        restore.to(target, "--overwrite", "--yes", "--jobs", jobs, "--table", "public.customers",
+                   "--table", "sales.orders")
+        restore.same(target)
+
+    def test_by_a_table_that_the_backup_lacks(self, backup, target):
+        restore = backup(KEYS)
+        restore.to(target)
+        restore.server.psql(target, "CREATE TABLE mine (id int REFERENCES customers)")
+        said = self.refused(restore, target)
+        assert "public.mine (mine_id_fkey)" in said and "--table public.mine" not in said
+
+    @pytest.mark.parametrize("table", ["customers", "places", "places_1"])
+    @JOBS
+    def test_rows_replaced(self, backup, target, table, jobs):
+        restore = backup(KEYS)
+        restore.to(target)
+        restore.server.psql(target, "UPDATE customers SET name = 'mine'; "
+                            "UPDATE sales.orders SET customer = 1, place = 1; "
+                            "DELETE FROM customers WHERE id = 9; DELETE FROM places WHERE id = 9; "
+                            "INSERT INTO customers VALUES (10); INSERT INTO places VALUES (10, 1)")
+        done = restore.to(target, "--data-only", "--overwrite", "--yes", "--table", table, "--jobs",
+                          jobs)
+        assert "sales.orders" in done.stderr
+        pgcompare.same(restore.dump(target, "--table", f"{table}*"),
+                       restore.dump(restore.source, "--table", f"{table}*"), "the table restored")
+        assert restore.count(target, "sales.orders WHERE customer = 1 AND place = 1") == 99
+
+    @pytest.mark.parametrize("change, said", [
+        ("INSERT INTO customers VALUES (10); UPDATE sales.orders SET customer = 10 WHERE id > 97",
+         "2 rows of sales.orders refer to rows of public.customers"),
+        ("INSERT INTO places VALUES (10, 1); UPDATE sales.orders SET place = 10 WHERE id = 99",
+         "1 row of sales.orders refers to rows of public.places")])
+    @JOBS
+    def test_rows_that_would_refer_to_nothing(self, backup, target, change, said, jobs):
+        restore = backup(KEYS)
+        restore.to(target)
+        restore.server.psql(target, change)
+        assert said in self.refused(restore, target, "--data-only", "--schema", "public", "--jobs",
+                                    jobs)
+
+    def test_rows_that_refer_to_nothing_already(self, backup, target):
+        restore = backup(KEYS)
+        restore.to(target)
+        restore.server.psql(target, "SET session_replication_role = replica; "
+                            "UPDATE sales.orders SET customer = 77 WHERE id = 1; "
+                            "DELETE FROM customers")
+        restore.to(target, "--data-only", "--overwrite", "--yes", "--table", "customers")
+        assert restore.count(target, "customers") == 9
+
+    def test_keys_that_stay_on(self, backup, target):
+        """Deleting would cascade."""
+        restore = backup(KEYS)
+        restore.to(target)
+        with role(restore.server, "plain"):
+            restore.server.psql(target, "GRANT ALL ON ALL TABLES IN SCHEMA public TO plain")
+            said = self.refused(restore, target, "--data-only", "--table", "customers",
+                                user="plain")
+        assert "sales.orders" in said and "session_replication_role" in said

@@ -12,10 +12,6 @@
 static const char *const tables[] = {"TABLE", "FOREIGN TABLE", NULL};
 static const char *const data[] = {"TABLE DATA", NULL};
 
-#define WITH_NAME(relation, schema, oid)                                                           \
-    " JOIN pg_catalog.pg_class " relation " ON " relation ".oid = " oid                            \
-    " JOIN pg_catalog.pg_namespace " schema " ON " schema ".oid = " relation ".relnamespace"
-
 /* A lookup of the tables that are restored. */
 static int find_tables(const Plan *p, Lookup *ret, Error *e)
 {
@@ -74,17 +70,20 @@ static int check_partitions(const Lookup *restored, Session *s, Error *e)
     _cleanup_(result_clear) PGresult *res = NULL;
     _cleanup_(named_release) Named names = {0};
     TRY(list_tables(restored, s,
-                    "SELECT n.nspname, c.relname FROM pg_catalog.pg_partitioned_table p" WITH_NAME(
-                        "c", "n", "p.partrelid"),
+                    "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c"
+                    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+                    " WHERE c.relkind = 'p'",
                     &list, e));
     TRY(lock_tables(s, &list, e));
-    TRY(conn_query(
-        s->conn,
-        "SELECT tn.nspname, t.relname, pn.nspname, p.relname"
-        " FROM pg_catalog.pg_inherits i" WITH_NAME("t", "tn", "i.inhparent") WITH_NAME(
-            "p", "pn",
-            "i.inhrelid") " WHERE p.relispartition AND p.relkind IN ('r', 'p', 'f') ORDER BY 3, 4",
-        0, NULL, &res, e));
+    TRY(conn_query(s->conn,
+                   "SELECT tn.nspname, t.relname, pn.nspname, p.relname"
+                   " FROM pg_catalog.pg_inherits i"
+                   " JOIN pg_catalog.pg_class t ON t.oid = i.inhparent"
+                   " JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace"
+                   " JOIN pg_catalog.pg_class p ON p.oid = i.inhrelid"
+                   " JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace"
+                   " WHERE p.relispartition AND p.relkind IN ('r', 'p', 'f') ORDER BY 3, 4",
+                   0, NULL, &res, e));
     for (int i = 0; i < PQntuples(res); i++) {
         if (!lookup_find(restored, PQgetvalue(res, i, 0), PQgetvalue(res, i, 1)) ||
             lookup_find(restored, PQgetvalue(res, i, 2), PQgetvalue(res, i, 3)))
@@ -99,23 +98,78 @@ static int check_partitions(const Lookup *restored, Session *s, Error *e)
                      e);
 }
 
+static int refuse_keys(Named *names, Named *missing, Error *e)
+{
+    const char *text = named_text(names), *options = named_text(missing);
+    if (!text || !options)
+        return error_oom(e);
+    error_set(e, EBUSY, "tables that are not restored refer to some that would be dropped: %s",
+              text);
+    error_hint(e,
+               "nothing was changed: %s%s%sreplace only the rows, --data-only --overwrite; or drop "
+               "the foreign keys and make them again afterwards; or restore into another database "
+               "(--create) and copy what you need",
+               *options ? "restore those tables too, " : "", options, *options ? "; or " : "");
+    return -EBUSY;
+}
+
+/* The option that restores a table of the backup too. */
+static int add_option(Named *options, const Session *s, const char *schema, const char *name)
+{
+    return s->o->n_schemas ? named_add(options, "--schema %s", schema)
+                           : named_add(options, "--table %s.%s", schema, name);
+}
+
+/* Foreign keys from elsewhere. A referring partition's key is its parent's; of the keys to a
+ * partition and its parent, which are of the same table, both count. */
+static int check_keys(const Plan *p, const Lookup *restored, Session *s, Error *e)
+{
+    _cleanup_(lookup_release) Lookup all = {0};
+    _cleanup_(result_clear) PGresult *res = NULL;
+    _cleanup_(named_release) Named names = {0}, missing = {0};
+    TRY(lookup_make(p->all, NULL, tables, &all, e));
+    TRY(conn_query(s->conn,
+                   "SELECT tn.nspname, t.relname, fn.nspname, f.relname, k.conname"
+                   " FROM pg_catalog.pg_constraint k"
+                   " JOIN pg_catalog.pg_class t ON t.oid = k.confrelid"
+                   " JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace"
+                   " JOIN pg_catalog.pg_class f ON f.oid = k.conrelid"
+                   " JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace"
+                   " WHERE k.contype = 'f' AND (k.conparentid = 0 OR EXISTS"
+                   " (SELECT FROM pg_catalog.pg_constraint u WHERE u.oid = k.conparentid"
+                   " AND u.conrelid = k.conrelid)) ORDER BY 3, 4, 5",
+                   0, NULL, &res, e));
+    for (int i = 0; i < PQntuples(res); i++) {
+        const char *schema = PQgetvalue(res, i, 2), *name = PQgetvalue(res, i, 3);
+        if (!lookup_find(restored, PQgetvalue(res, i, 0), PQgetvalue(res, i, 1)) ||
+            lookup_find(restored, schema, name))
+            continue;
+        if (named_add(&names, "%s.%s (%s) to %s.%s", schema, name, PQgetvalue(res, i, 4),
+                      PQgetvalue(res, i, 0), PQgetvalue(res, i, 1)) < 0 ||
+            (lookup_find(&all, schema, name) && add_option(&missing, s, schema, name) < 0))
+            return error_oom(e);
+    }
+    return names.n ? refuse_keys(&names, &missing, e) : 0;
+}
+
 int conflicts_check_drops(const Plan *p, Session *s, Error *e)
 {
     _cleanup_(lookup_release) Lookup restored = {0};
     TRY(find_tables(p, &restored, e));
-    return check_partitions(&restored, s, e);
+    TRY(check_partitions(&restored, s, e));
+    return check_keys(p, &restored, s, e);
 }
 
 int conflicts_keyed(const Plan *p, Session *s, Buf *out, Error *e)
 {
     _cleanup_(lookup_release) Lookup restored = {0};
     TRY(find_tables(p, &restored, e));
-    return list_tables(
-        &restored, s,
-        "SELECT n.nspname, c.relname FROM pg_catalog.pg_partitioned_table p" WITH_NAME(
-            "c", "n", "p.partrelid") " WHERE EXISTS (SELECT FROM pg_catalog.pg_constraint k"
-                                     " WHERE k.contype = 'f' AND k.conrelid = c.oid)",
-        out, e);
+    return list_tables(&restored, s,
+                       "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c"
+                       " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+                       " WHERE c.relkind = 'p' AND EXISTS (SELECT FROM pg_catalog.pg_constraint k"
+                       " WHERE k.contype = 'f' AND k.conrelid = c.oid)",
+                       out, e);
 }
 
 static int has_rows(Session *s, const char *schema, const char *name, bool *ret_has, Error *e)
@@ -134,15 +188,16 @@ static int has_rows(Session *s, const char *schema, const char *name, bool *ret_
 /* Foreign tables have their rows elsewhere: no backup has them, nobody takes them away. */
 static int find_leaves(Session *s, PGresult **ret, Error *e)
 {
-    return conn_query(
-        s->conn,
-        "SELECT tn.nspname, t.relname, pn.nspname, p.relname"
-        " FROM pg_catalog.pg_class p"
-        " JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace,"
-        " LATERAL pg_catalog.pg_partition_ancestors(p.oid) WITH ORDINALITY a" WITH_NAME(
-            "t", "tn", "a.relid") " WHERE p.relispartition AND p.relkind = 'r' AND t.oid <> p.oid"
-                                  " ORDER BY 3, 4",
-        0, NULL, ret, e);
+    return conn_query(s->conn,
+                      "SELECT tn.nspname, t.relname, pn.nspname, p.relname"
+                      " FROM pg_catalog.pg_class p"
+                      " JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace,"
+                      " LATERAL pg_catalog.pg_partition_ancestors(p.oid) WITH ORDINALITY a"
+                      " JOIN pg_catalog.pg_class t ON t.oid = a.relid"
+                      " JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace"
+                      " WHERE p.relispartition AND p.relkind = 'r' AND t.oid <> p.oid"
+                      " ORDER BY 3, 4, a.ordinality",
+                      0, NULL, ret, e);
 }
 
 static bool is_same_leaf(const PGresult *res, int row, int other)
@@ -208,25 +263,27 @@ int conflicts_inherited(const Plan *p, Session *s, bool **ret_inherited, Error *
     if (!marks)
         return error_oom(e);
     /* Their tags are "<table> <name>". */
-    TRY(mark(
-        p, s, constraints,
-        "SELECT n.nspname, c.relname || ' ' || k.conname FROM pg_catalog.pg_constraint k" WITH_NAME(
-            "c", "n", "k.conrelid") " WHERE k.coninhcount > 0 OR k.conparentid <> 0",
-        marks, e));
+    TRY(mark(p, s, constraints,
+             "SELECT n.nspname, c.relname || ' ' || k.conname FROM pg_catalog.pg_constraint k"
+             " JOIN pg_catalog.pg_class c ON c.oid = k.conrelid"
+             " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+             " WHERE k.coninhcount > 0 OR k.conparentid <> 0",
+             marks, e));
     TRY(mark(p, s, indexes,
-             "SELECT n.nspname, c.relname FROM pg_catalog.pg_inherits i" WITH_NAME(
-                 "c", "n", "i.inhrelid") " WHERE c.relkind IN ('i', 'I')",
+             "SELECT n.nspname, c.relname FROM pg_catalog.pg_inherits i"
+             " JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid"
+             " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+             " WHERE c.relkind IN ('i', 'I')",
              marks, e));
     /* Which trigger is another's clone pg_trigger tells from 13 on. */
-    TRY(mark(
-        p, s, triggers,
-        "SELECT n.nspname, c.relname || ' ' || t.tgname FROM pg_catalog.pg_trigger t" WITH_NAME(
-            "c", "n",
-            "t.tgrelid") " WHERE EXISTS (SELECT FROM pg_catalog.pg_depend d"
-                         " WHERE d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND "
-                         "d.objid = t.oid"
-                         " AND d.deptype IN ('P', 'S'))",
-        marks, e));
+    TRY(mark(p, s, triggers,
+             "SELECT n.nspname, c.relname || ' ' || t.tgname FROM pg_catalog.pg_trigger t"
+             " JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid"
+             " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+             " WHERE EXISTS (SELECT FROM pg_catalog.pg_depend d"
+             " WHERE d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND d.objid = t.oid"
+             " AND d.deptype IN ('P', 'S'))",
+             marks, e));
     *ret_inherited = TAKE_PTR(marks);
     return 0;
 }

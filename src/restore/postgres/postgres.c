@@ -18,6 +18,7 @@
 #include "restore/postgres/place.h"
 #include "restore/postgres/privileges.h"
 #include "restore/postgres/publications.h"
+#include "restore/postgres/referrers.h"
 #include "restore/postgres/rows.h"
 #include "restore/targets.h"
 #include "source/postgres/try.h"
@@ -36,6 +37,7 @@ typedef struct Run {
     Plan plan;
     Definitions definitions;
     Rows rows;
+    Referrers referrers;       /* with --data-only --overwrite */
     Publications publications; /* what is to be put back into them */
     Session session;           /* on the target */
     Place place;               /* with --create: the database that is made */
@@ -47,6 +49,7 @@ static void run_release(Run *r)
 {
     session_close(&r->session);
     publications_release(&r->publications);
+    referrers_release(&r->referrers);
     rows_release(&r->rows);
     definitions_release(&r->definitions);
     plan_release(&r->plan);
@@ -218,8 +221,10 @@ static int run_begin(Run *r, Batch *b, Error *e)
     r->commits_before = b->commits;
     if (!r->o->data_only)
         return 0;
-    return r->o->overwrite ? existing_clear(&r->rows, &r->session, r->result, e)
-                           : rows_count_before(&r->rows, &r->session, e);
+    if (!r->o->overwrite)
+        return rows_count_before(&r->rows, &r->session, e);
+    TRY(referrers_count(&r->referrers, &r->session, e));
+    return existing_clear(&r->rows, &r->session, r->referrers.n > 0, r->result, e);
 }
 
 /* What comes after indexes and constraints. */
@@ -242,6 +247,7 @@ static int run_serial(Run *r, Batch *b, Error *e)
     TRY(definitions_run(&r->definitions, b, PHASE_POST, e));
     TRY(run_end(r, b, e));
     TRY(rows_check(&r->rows, &r->session, e));
+    TRY(referrers_check(&r->referrers, &r->session, e));
     return batch_end(b, e);
 }
 
@@ -262,17 +268,42 @@ static int run_parallel(Run *r, Batch *b, Error *e)
     return rows_check_parallel(&r->rows, r->o->jobs, e);
 }
 
+/* What the rows will meet. Where tables refer to them that stay, it is all or nothing. */
+static int look_at_tables(Run *r, bool *ret_whole, Error *e)
+{
+    if (!r->o->data_only)
+        return 0;
+    TRY(existing_keys(&r->rows, &r->session, e));
+    if (r->o->overwrite)
+        TRY(referrers_find(&r->rows, &r->session, &r->referrers, e));
+    if (r->referrers.n == 0)
+        return 0;
+    if (r->rows.in_order)
+        return referrers_refuse(&r->referrers,
+                                "nothing was changed: restore them too; or connect as a role that "
+                                "may set session_replication_role, e.g. a superuser",
+                                e);
+    restore_note(r->o,
+                 "tables whose rows stay refer to some that are restored, e.g. %s to %s: "
+                 "those are not truncated but deleted from, in one transaction, and the keys "
+                 "are checked at its end",
+                 r->referrers.items[0].table, r->referrers.items[0].referred);
+    *ret_whole = true;
+    return 0;
+}
+
 static int run_all(Run *r, Error *e)
 {
-    bool fits = false, serial = r->o->jobs <= 1;
+    bool fits = false, serial = r->o->jobs <= 1, whole = false;
+    TRY(session_run(&r->session, r->rows.settings, e));
+    TRY(look_at_tables(r, &whole, e));
     TRY(fits_locks(r, &fits, e));
+    serial |= whole;
+    fits |= whole;
     r->batch = (Batch){.session = &r->session, .is_single = fits};
     if (serial && !fits)
         restore_note(r->o, "too many objects for one transaction on this server (see "
                            "max_locks_per_transaction): committing as it goes");
-    TRY(session_run(&r->session, r->rows.settings, e));
-    if (r->o->data_only)
-        TRY(existing_keys(&r->rows, &r->session, e));
     TRY(serial ? run_serial(r, &r->batch, e) : run_parallel(r, &r->batch, e));
     r->result->one_transaction = serial && fits;
     if (!r->o->create)
