@@ -119,6 +119,24 @@ def absent(server):
             server.drop(db)
 
 
+def databases(server):
+    return set(server.psql("postgres", "SELECT datname FROM pg_database").splitlines())
+
+
+@contextlib.contextmanager
+def role(server, *names):
+    """Roles for the block."""
+    for name in names:
+        server.psql("postgres", f"CREATE ROLE {name} LOGIN")
+    try:
+        yield
+    finally:
+        for name in names:
+            for db in databases(server) - {"template0"}:
+                server.psql(db, f"DROP OWNED BY {name}")
+            server.psql("postgres", f"DROP ROLE {name}")
+
+
 JOBS = pytest.mark.parametrize("jobs", ["1", "3"])
 
 
@@ -137,3 +155,23 @@ def shop(server, build, tmp_path_factory):
 def target(server):
     with server.scratch() as db:
         yield db
+
+
+@pytest.fixture
+def backup(server, build, tmp_path):
+    """backup(sql, **options): a Restorer of a database made by it; {db} in it is its name. Options
+    are CREATE DATABASE's."""
+    made = []
+
+    def make(sql, **options):
+        def database(server):
+            db = server.createdb(**options)
+            server.load(db, sql.replace("{db}", db).encode())
+            return db
+        restore = backed_up(database, server, build, tmp_path)
+        made.append(restore.source)
+        return restore
+
+    yield make
+    for db in made:
+        server.dropdb(db)

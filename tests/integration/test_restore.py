@@ -99,6 +99,8 @@ class TestWhole:
             done = shop.to(target, *args, exit=1)
             assert "not empty" in done.stderr and "--yes" in done.stderr
             pgcompare.same(shop.dump(target), before, "the target")
+        done = shop.to(target, "--overwrite", "--schema-only", exit=1)
+        assert "rows will be gone and not come back" in done.stderr
 
     def test_what_is_there_already_is_kept(self, shop, target):
         shop.server.psql(target, "CREATE SCHEMA shop; CREATE TABLE shop.customers (mine int)")

@@ -8,46 +8,8 @@ import subprocess
 import pytest
 
 import helpers
-from restoring import (JOBS, Restorer, absent, backed_up, make_shop, server, shop,  # noqa: F401
-                       target)
-
-
-@pytest.fixture
-def backup(server, build, tmp_path):
-    """backup(sql, **options): a Restorer of a database made by it; {db} in it is its name. Options
-    are CREATE DATABASE's."""
-    made = []
-
-    def make(sql, **options):
-        def database(server):
-            db = server.createdb(**options)
-            server.load(db, sql.replace("{db}", db).encode())
-            return db
-        restore = backed_up(database, server, build, tmp_path)
-        made.append(restore.source)
-        return restore
-
-    yield make
-    for db in made:
-        server.dropdb(db)
-
-
-@contextlib.contextmanager
-def role(server, *names):
-    """Roles for the block."""
-    for name in names:
-        server.psql("postgres", f"CREATE ROLE {name} LOGIN")
-    try:
-        yield
-    finally:
-        for name in names:
-            for db in databases(server) - {"template0"}:
-                server.psql(db, f"DROP OWNED BY {name}")
-            server.psql("postgres", f"DROP ROLE {name}")
-
-
-def databases(server):
-    return set(server.psql("postgres", "SELECT datname FROM pg_database").splitlines())
+from restoring import (JOBS, Restorer, absent, backed_up, backup, databases, role,  # noqa: F401
+                       server, shop, target)
 
 
 class TestCreateOverwrite:
@@ -94,6 +56,17 @@ class TestCreateOverwrite:
             assert shop.count(target, "shop.orders") == 3000
             assert shop.server.psql(target, "SELECT to_regclass('mine')") == ""
             shop.server.dropdb(target)
+
+    @pytest.mark.parametrize("force", [[], ["--force"]])
+    def test_belongs_to_another(self, shop, target, force):
+        with role(shop.server, "plain"):
+            shop.server.psql("postgres", "ALTER ROLE plain CREATEDB")
+            before = databases(shop.server)
+            done = shop.to(target, "--create", "--overwrite", "--yes", "--no-owner", *force,
+                           user="plain", exit=1)
+            assert "belongs to postgres" in done.stderr and "as it was" in done.stderr
+            assert "connect as postgres" in done.stderr and "--no-owner" not in done.stderr
+            assert databases(shop.server) == before
 
     def test_can_not_be_dropped(self, shop, target):
         """Known before anything is restored."""
@@ -277,6 +250,25 @@ class TestNeeded:
         restore = backup(self.SQL)
         restore.to(target, "--table", "s.t", *args)
         restore.same(target, "--schema=s", *args)
+
+    @pytest.mark.parametrize("part", [["--table", "t"], ["--schema", "public"]])
+    @JOBS
+    def test_extensions(self, backup, target, part, jobs):
+        """Such as what is needed needs, with their schemas."""
+        restore = backup("CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext; "
+                         "CREATE DOMAIN name AS ext.citext; CREATE TABLE t (name public.name); "
+                         "INSERT INTO t VALUES ('Ann')")
+        restore.to(target, "--jobs", jobs, *part)
+        restore.same(target)
+
+    def test_extension_that_the_backup_does_not_tell_of(self, server, build, store, target):
+        with server.scratch() as db:
+            server.psql(db, "CREATE EXTENSION citext; CREATE TABLE t (name citext)")
+            store.dump("--quiet", "--pg-bindir", server.tools, "--table", "t",
+                       server.socket_dsn(db))
+        (backup,) = store.list()
+        done = Restorer(build, store, server).to(target, backup=backup["backup_id"], exit=1)
+        assert "citext" in done.stderr and "CREATE EXTENSION" in done.stderr
 
     def test_in_another_encoding(self, server, backup):
         """The target's catalogue is asked in the backup's encoding."""

@@ -33,13 +33,18 @@ static TocEntry entries[] = {
     ENTRY(19, "ACL", "s", "FUNCTION f()", 2),
     ENTRY(20, "ACL", "s", "SEQUENCE b_id_seq", 6),
     ENTRY(21, "TABLE ATTACH", "s", "a b", 3, 4), /* a b is a partition of a */
+    ENTRY(22, "CONSTRAINT", "s", "a a_pkey", 3),
+    ENTRY(23, "INDEX", "s", "a_v", 3),
+    ENTRY(24, "INDEX", "s", "b_v", 23, 4),
+    ENTRY(25, "INDEX ATTACH", "s", "b_v", 23, 3, 24, 4),
+    ENTRY(26, "INDEX ATTACH", "s", "b_pkey", 22, 3, 13, 4),
 };
 
 static void test_owners(void **state)
 {
     (void)state;
-    static const int expected[] = {0, 0, 3, 4, 3, 4, 4, 8, 4, 3, 3,
-                                   4, 4, 3, 4, 3, 3, 4, 0, 4, 4}; /* dump ids; 0: none */
+    static const int expected[] = {0, 0, 3, 4, 3, 4, 4, 8, 4, 3, 3, 4, 4,
+                                   3, 4, 3, 3, 4, 0, 4, 4, 3, 3, 4, 4, 4}; /* dump ids; 0: none */
     const Archive a = {.n = sizeof(entries) / sizeof(*entries), .entries = entries};
     Error error = ERROR_INIT;
     DumpIds ids = {0};

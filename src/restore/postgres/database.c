@@ -111,6 +111,29 @@ static const struct {
      "has prepared transactions", "COMMIT PREPARED or ROLLBACK PREPARED them"},
 };
 
+/* Only who has the owner's rights may drop it: found before anything is restored, also where other
+ * sessions are to be ended and so the server is not asked. */
+static int check_owner(Session *admin, const char *name, Error *e)
+{
+    const char *const params[] = {name};
+    _cleanup_(result_clear) PGresult *res = NULL;
+    TRY(conn_query(admin->conn,
+                   "SELECT pg_catalog.pg_get_userbyid(datdba), current_user"
+                   " FROM pg_catalog.pg_database WHERE datname = $1"
+                   " AND NOT pg_catalog.pg_has_role(datdba, 'USAGE')",
+                   1, params, &res, e));
+    if (PQntuples(res) == 0)
+        return 0;
+    const char *owner = PQgetvalue(res, 0, 0);
+    error_set(e, EACCES, "the database %s belongs to %s, so %s may not drop it", name, owner,
+              PQgetvalue(res, 0, 1));
+    error_hint(e,
+               "connect as %s, as a member of that role, or as a superuser; or restore into a "
+               "database of another name with --create",
+               owner);
+    return -EACCES;
+}
+
 int database_check_drop(Session *admin, const char *name, const char *other, Error *e)
 {
     for (size_t i = 0; i < sizeof(obstacles) / sizeof(obstacles[0]); i++) {
@@ -122,6 +145,7 @@ int database_check_drop(Session *admin, const char *name, const char *other, Err
         error_hint(e, "%s", obstacles[i].hint);
         return -EBUSY;
     }
+    TRY(check_owner(admin, name, e));
     if (admin->o->force)
         return 0;
     /* The server's own look at rights and sessions, without any effect. */

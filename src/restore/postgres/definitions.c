@@ -20,6 +20,7 @@ void definitions_release(Definitions *d)
     script_release(&d->script);
     buf_release(&d->settings);
     buf_release(&d->drops);
+    free(d->inherited);
 }
 
 /* A memory file that holds the archive: pg_restore opens it by name as often as it has jobs, and
@@ -73,7 +74,7 @@ static TocEntry marker(int32_t id, char *token, char *drop)
  * extensions that others may use too, unless everything is restored or the schema by its name. */
 static bool is_dropped(const Definitions *d, const TocEntry *t)
 {
-    if (t->had_dumper || !t->drop_stmt)
+    if (t->had_dumper || !t->drop_stmt || (d->inherited && d->inherited[t - d->plan->toc.entries]))
         return false;
     if (d->o->data_only)
         return toc_is(t, "BLOB") || toc_is(t, "BLOB METADATA");

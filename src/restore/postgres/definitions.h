@@ -9,14 +9,16 @@ typedef struct Definitions {
     const Plan *plan;
     const PgTools *tools;
     const RestoreOptions *o;
-    Script script; /* owned */
-    Buf settings;  /* what every session begins with, zero-terminated; owned */
-    Buf drops;     /* DROP commands, zero-terminated; empty without --overwrite; owned */
+    bool *inherited; /* entries of the plan that go with another's; NULL: none; owned */
+    Script script;   /* owned */
+    Buf settings;    /* what every session begins with, zero-terminated; owned */
+    Buf drops;       /* DROP commands, zero-terminated; empty without --overwrite; owned */
 } Definitions;
 
 void definitions_release(Definitions *d);
 
-/* Have pg_restore spell everything. `server_major` of the target. Fill in plan, tools, o before. */
+/* Have pg_restore spell everything. `server_major` of the target. Fill in plan, tools, o and
+ * inherited before. */
 int definitions_make(Definitions *d, int server_major, Error *e);
 
 /* A transaction that is everything, or, where that is too much for the server's lock table, one

@@ -3,12 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "restore/postgres/conflicts.h"
 #include "restore/targets.h"
 #include "source/postgres/data_order.h"
 #include "source/postgres/try.h"
 #include "util/cleanup.h"
-
-#define NAMED_MAX 5 /* tables that a message names */
 
 static int compare_names(const char *schema, const char *name, const TocEntry *t)
 {
@@ -199,37 +198,65 @@ static int leave_out(Rows *r, size_t i, RestoreResult *result, Error *e)
                             e);
 }
 
-int existing_clear(Rows *r, Session *s, RestoreResult *result, Error *e)
+/* All by one command, so that what refers to each other is no obstacle. One that is partitioned has
+ * no rows of its own, but perhaps keys. */
+static int truncate_tables(const Rows *r, Session *s, Error *e)
 {
-    _cleanup_(buf_release) Buf sql = BUF_INIT;
-    for (size_t i = 0; i < r->n;) {
-        const RowsTask *task = &r->tasks[i];
-        bool has = false;
-        if (!task->is_defined)
-            TRY(has_rows(s, task->entry, &has, e));
-        if (has) {
-            TRY(leave_out(r, i, result, e));
-            continue;
-        }
-        /* All by one command, so that what refers to each other is no obstacle. */
-        if (task->is_defined &&
-            (buf_add_str(&sql, sql.len ? ", ONLY " : "TRUNCATE ONLY ") < 0 ||
-             session_add_name(s, &sql, task->entry->namespace, task->entry->tag) < 0))
-            return error_oom(e);
-        i++;
-    }
-    if (!buf_cstr(&sql))
-        return error_oom(e);
-    return sql.len ? session_run(s, (const char *)sql.data, e) : 0;
-}
-
-int existing_loaded(const Rows *r, Buf *out)
-{
-    size_t n = 0;
+    _cleanup_(buf_release) Buf list = BUF_INIT, sql = BUF_INIT;
+    TRY(conflicts_keyed(r->plan, s, &list, e));
     for (size_t i = 0; i < r->n; i++) {
         const TocEntry *t = r->tasks[i].entry;
-        if (r->tasks[i].loaded && n++ < NAMED_MAX)
-            TRY(buf_addf(out, "%s%s.%s", n > 1 ? ", " : "", t->namespace, t->tag));
+        if (r->tasks[i].is_defined && (buf_add_str(&list, list.len ? ", ONLY " : "ONLY ") < 0 ||
+                                       session_add_name(s, &list, t->namespace, t->tag) < 0))
+            return error_oom(e);
     }
-    return n > NAMED_MAX ? buf_addf(out, " and %zu more", n - NAMED_MAX) : 0;
+    if (list.len == 0)
+        return 0;
+    if (!buf_cstr(&list) || buf_addf(&sql, "TRUNCATE %s", (const char *)list.data) < 0 ||
+        !buf_cstr(&sql))
+        return error_oom(e);
+    return session_run(s, (const char *)sql.data, e);
+}
+
+/* Nobody else writes meanwhile, though everybody may read. */
+static int delete_rows(const Rows *r, Session *s, Error *e)
+{
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < r->n; i++) {
+            _cleanup_(buf_release) Buf sql = BUF_INIT;
+            const TocEntry *t = r->tasks[i].entry;
+            if (!r->tasks[i].is_defined)
+                continue;
+            if (buf_add_str(&sql, pass ? "DELETE FROM ONLY " : "LOCK TABLE ONLY ") < 0 ||
+                session_add_name(s, &sql, t->namespace, t->tag) < 0 ||
+                buf_add_str(&sql, pass ? "" : " IN SHARE ROW EXCLUSIVE MODE") < 0 ||
+                !buf_cstr(&sql))
+                return error_oom(e);
+            TRY(session_run(s, (const char *)sql.data, e));
+        }
+    return 0;
+}
+
+int existing_clear(Rows *r, Session *s, bool by_delete, RestoreResult *result, Error *e)
+{
+    for (size_t i = 0; i < r->n;) {
+        bool has = false;
+        if (!r->tasks[i].is_defined)
+            TRY(has_rows(s, r->tasks[i].entry, &has, e));
+        if (has)
+            TRY(leave_out(r, i, result, e));
+        else
+            i++;
+    }
+    return by_delete ? delete_rows(r, s, e) : truncate_tables(r, s, e);
+}
+
+int existing_loaded(const Rows *r, Named *out)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        const TocEntry *t = r->tasks[i].entry;
+        if (r->tasks[i].loaded)
+            TRY(named_add(out, "%s.%s", t->namespace, t->tag));
+    }
+    return 0;
 }

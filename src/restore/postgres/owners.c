@@ -76,7 +76,18 @@ static int fitness(const TocEntry *t, const TocEntry *owner)
     return 3 + (int)n; /* of "a" and "a b" the longer one */
 }
 
-/* The owner among what `t` depends on, or OWNER_NONE. */
+bool toc_attaches(const TocEntry *t, const TocEntry *i)
+{
+    if (!toc_is(t, "INDEX ATTACH") || !same_text(t->namespace, i->namespace) || !t->tag || !i->tag)
+        return false;
+    size_t n = strlen(t->tag), m = strlen(i->tag);
+    if (toc_is(i, "CONSTRAINT")) /* "<table> <name>" */
+        return m > n && i->tag[m - n - 1] == ' ' && strcmp(i->tag + m - n, t->tag) == 0;
+    return toc_is(i, "INDEX") && strcmp(i->tag, t->tag) == 0;
+}
+
+/* The owner among what `t` depends on, or OWNER_NONE: a partition's index depends on its table and
+ * on an index of the parent, so a table itself counts more than what leads to one. */
 static size_t owner_of(const Archive *a, const DumpIds *ids, const size_t *owners,
                        const TocEntry *t)
 {
@@ -85,7 +96,9 @@ static size_t owner_of(const Archive *a, const DumpIds *ids, const size_t *owner
     for (size_t d = 0; d < t->n_deps; d++) {
         size_t i = dump_ids_find(ids, t->deps[d]);
         size_t owner = i != OWNER_NONE ? owners[i] : OWNER_NONE;
-        int fit = owner != OWNER_NONE ? fitness(t, &a->entries[owner]) : 0;
+        int fit = owner != OWNER_NONE ? 2 * fitness(t, &a->entries[owner]) + (owner == i) : 0;
+        if (owner != OWNER_NONE && toc_attaches(t, &a->entries[i]))
+            return owner;
         if (fit > best_fit) {
             best = owner;
             best_fit = fit;

@@ -23,3 +23,6 @@ int owners_find(const Archive *a, const DumpIds *ids, size_t **ret_owners, Error
 
 /* Whether the entry is one of `kinds`, a NULL-terminated list. */
 bool toc_is_any(const TocEntry *t, const char *const *kinds);
+
+/* Whether `t` attaches the index that `i` defines, perhaps as a constraint's, to a parent's. */
+bool toc_attaches(const TocEntry *t, const TocEntry *i);

@@ -16,6 +16,7 @@ static const char *const privileges[] = {"ACL", "DEFAULT ACL", NULL};
 void plan_release(Plan *p)
 {
     free(p->chosen);
+    free(p->wanted);
     dump_ids_release(&p->ids);
     free(p->toc.entries);
     free(p->phases);
@@ -117,7 +118,9 @@ int plan_make(const Content *c, const Archive *all, Plan *ret_plan, Error *e)
 {
     const RestoreOptions *o = c->options;
     _cleanup_(plan_release) Plan p = {.all = all, .is_whole = !o->n_schemas && !o->n_tables};
-    if (!(p.chosen = calloc(all->n + 1, sizeof(*p.chosen))))
+    p.chosen = calloc(all->n + 1, sizeof(*p.chosen));
+    p.wanted = calloc(all->n + 1, sizeof(*p.wanted));
+    if (!p.chosen || !p.wanted)
         return error_oom(e);
     TRY(dump_ids_make(all, &p.ids, e));
     TRY(select_schemas(c, e));
@@ -130,6 +133,7 @@ int plan_make(const Content *c, const Archive *all, Plan *ret_plan, Error *e)
     if (!p.is_whole)
         choose_extensions(all, p.chosen);
     for (size_t i = 0; i < all->n; i++) {
+        p.wanted[i] = p.chosen[i];
         p.chosen[i] &= fits_mode(o, &all->entries[i]);
         p.chosen[i] |= toc_is_any(&all->entries[i], specials);
     }
@@ -291,8 +295,25 @@ static int check_references(Plan *p, Session *s, RestoreResult *result, Error *e
     return 0;
 }
 
-/* Schemas: what is there need not be made, unless it is dropped first; tables chosen by name bring
- * theirs along where it is missing. */
+/* Whether what is chosen stands in the schema `t` (of tables chosen by name), or an extension that
+ * is chosen does. */
+static bool needs_schema(const Plan *p, const RestoreOptions *o, const TocEntry *t)
+{
+    for (size_t i = 0; i < p->all->n; i++) {
+        const TocEntry *other = &p->all->entries[i];
+        if (!p->chosen[i])
+            continue;
+        if (o->n_tables && other->namespace && strcmp(other->namespace, t->tag) == 0)
+            return true;
+        for (size_t d = 0; toc_is(other, "EXTENSION") && d < other->n_deps; d++)
+            if (other->deps[d] == t->dump_id)
+                return true;
+    }
+    return false;
+}
+
+/* Schemas: what is there need not be made, unless it is dropped first; tables chosen by name, and
+ * extensions, bring theirs along where it is missing. */
 static int check_schemas(Plan *p, const RestoreOptions *o, Session *s, Error *e)
 {
     const Archive *a = p->all;
@@ -300,11 +321,8 @@ static int check_schemas(Plan *p, const RestoreOptions *o, Session *s, Error *e)
         const TocEntry *t = &a->entries[i];
         if (!toc_is(t, "SCHEMA") || !t->tag || o->data_only)
             continue;
-        bool needed = p->chosen[i], has = false;
-        for (size_t k = 0; o->n_tables && k < a->n && !needed; k++)
-            needed = p->chosen[k] && a->entries[k].namespace &&
-                     strcmp(a->entries[k].namespace, t->tag) == 0;
-        if (!needed || (o->n_schemas && o->overwrite))
+        bool has = false;
+        if (p->chosen[i] ? o->n_schemas && o->overwrite : !needs_schema(p, o, t))
             continue;
         TRY(has_object(s, t, &has, e));
         p->chosen[i] = !has;
@@ -339,12 +357,84 @@ static Phase phase_of(const TocEntry *t, int section)
                                           : PHASE_PRE;
 }
 
+/* Whether it depends on something of the archive that is not restored. */
+static bool needs_unchosen(const Plan *p, const TocEntry *t)
+{
+    for (size_t d = 0; d < t->n_deps; d++) {
+        size_t i = dump_ids_find(&p->ids, t->deps[d]);
+        if (i != OWNER_NONE && !p->chosen[i])
+            return true;
+    }
+    return false;
+}
+
+bool plan_via_root(const TocEntry *data)
+{
+    static const char mark[] = "-- load via partition root "; /* pg_dump's */
+    return data->defn && strncmp(data->defn, mark, strlen(mark)) == 0;
+}
+
+/* Whether rows go in through a table that is not restored itself, or may. */
+static bool has_rows_via_root(const Plan *p)
+{
+    for (size_t i = 0; i < p->all->n; i++)
+        if (p->chosen[i] && toc_is(&p->all->entries[i], "TABLE DATA") &&
+            plan_via_root(&p->all->entries[i]))
+            return true;
+    return false;
+}
+
+/* Not to be restored: an index that the parent of its table gives it, and attaching it. */
+static void leave_to_parent(Plan *p, size_t attach)
+{
+    const TocEntry *t = &p->all->entries[attach];
+    p->chosen[attach] = false;
+    for (size_t d = 0; d < t->n_deps; d++) {
+        size_t i = dump_ids_find(&p->ids, t->deps[d]);
+        if (i != OWNER_NONE && toc_attaches(t, &p->all->entries[i]))
+            p->chosen[i] = false;
+    }
+}
+
+/* A partition whose parent is in the target and not restored gets the parent's keys and indexes
+ * when it is attached, and those of the backup would be one too many. So it is attached when it is
+ * complete, or, where rows need the parent to get in, without its own. For each entry whether it
+ * has to wait: an array that the caller frees. */
+static int find_late(Plan *p, bool **ret_late, Error *e)
+{
+    static const char *const kinds[] = {"TABLE ATTACH", "INDEX ATTACH", "TRIGGER", NULL};
+    const Archive *a = p->all;
+    bool at_once = has_rows_via_root(p);
+    _cleanup_free_ size_t *owners = NULL;
+    _cleanup_free_ bool *partitions = calloc(a->n + 1, sizeof(*partitions));
+    _cleanup_free_ bool *late = calloc(a->n + 1, sizeof(*late));
+    TRY(owners_find(a, &p->ids, &owners, e));
+    if (!partitions || !late)
+        return error_oom(e);
+    for (size_t i = 0; i < a->n; i++) {
+        const TocEntry *t = &a->entries[i];
+        if (toc_is(t, "TABLE ATTACH") && p->chosen[i] && owners[i] != OWNER_NONE)
+            partitions[owners[i]] = needs_unchosen(p, t);
+    }
+    for (size_t i = 0; i < a->n; i++) {
+        if (owners[i] == OWNER_NONE || !partitions[owners[i]])
+            continue;
+        late[i] = !at_once && toc_is_any(&a->entries[i], kinds);
+        if (at_once && toc_is(&a->entries[i], "INDEX ATTACH"))
+            leave_to_parent(p, i);
+    }
+    *ret_late = TAKE_PTR(late);
+    return 0;
+}
+
 /* Comments and the like have no section: they go with what stands before them. */
 static int build_toc(Plan *p, const RestoreOptions *o, Error *e)
 {
     const Archive *a = p->all;
     int section = SECTION_PRE_DATA;
-    bool keys_apart = has_partitioned(p), is_key = false;
+    bool keys_apart = has_partitioned(p), is_late = false;
+    _cleanup_free_ bool *late = NULL;
+    TRY(find_late(p, &late, e));
     p->toc = *a;
     p->toc.n = 0;
     p->toc.entries = calloc(a->n + 1, sizeof(TocEntry));
@@ -355,12 +445,13 @@ static int build_toc(Plan *p, const RestoreOptions *o, Error *e)
         const TocEntry *t = &a->entries[i];
         if (t->section != SECTION_NONE) {
             section = t->section;
-            is_key = keys_apart && toc_is(t, "FK CONSTRAINT");
+            is_late = late[i] || (keys_apart && toc_is(t, "FK CONSTRAINT"));
         }
         if (!p->chosen[i])
             continue;
         Phase phase = phase_of(t, section);
-        p->phases[p->toc.n] = is_key && phase == PHASE_POST ? PHASE_KEYS : phase;
+        bool waits = is_late && (phase == PHASE_PRE || phase == PHASE_POST);
+        p->phases[p->toc.n] = waits ? PHASE_KEYS : phase;
         p->toc.entries[p->toc.n] = *t;
         if (o->no_owner)
             p->toc.entries[p->toc.n].owner = NULL;
@@ -377,8 +468,10 @@ static int adapt_part(Plan *p, const RestoreOptions *o, Session *s, RestoreResul
     if (!added)
         return error_oom(e);
     memcpy(added, p->chosen, n);
-    if (o->n_tables && !o->data_only)
+    if (o->n_tables && !o->data_only) {
         TRY(choose_needed(p, o, s, e));
+        choose_extensions(p->all, p->chosen);
+    }
     TRY(check_schemas(p, o, s, e));
     for (size_t i = 0; i < n; i++)
         added[i] = p->chosen[i] && !added[i];

@@ -10,13 +10,15 @@ typedef enum Phase {
     PHASE_PRE,  /* before the rows: tables, functions, sequences ... */
     PHASE_DATA, /* rows, sequences' values, large objects */
     PHASE_POST, /* indexes, constraints, triggers ... */
-    PHASE_KEYS, /* foreign keys where there are partitioned tables */
+    PHASE_KEYS, /* foreign keys where there are partitioned tables; partitions of tables that stay
+                 */
     PHASE_LAST, /* privileges, then materialized views and event triggers, as pg_restore does */
 } Phase;
 
 typedef struct Plan {
     const Archive *all; /* borrowed */
     bool *chosen;       /* for each entry of `all`; owned */
+    bool *wanted;       /* the same, also where --data-only or --schema-only leaves it out; owned */
     bool is_whole;      /* nothing was chosen by name */
     DumpIds ids;        /* of `all` */
     /* From plan_adapt on: */
@@ -33,3 +35,6 @@ int plan_make(const Content *c, const Archive *all, Plan *ret_plan, Error *e);
  * functions and schemas they need are chosen too where they are missing; and what refers to
  * something that is neither chosen nor there is left out and noted in `result`. */
 int plan_adapt(Plan *p, const RestoreOptions *o, Session *s, RestoreResult *result, Error *e);
+
+/* Whether the rows of TABLE DATA go in through the root of the partitioned table. */
+bool plan_via_root(const TocEntry *data);

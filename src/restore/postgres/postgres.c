@@ -11,10 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "restore/postgres/conflicts.h"
 #include "restore/postgres/database.h"
 #include "restore/postgres/definitions.h"
 #include "restore/postgres/existing.h"
 #include "restore/postgres/place.h"
+#include "restore/postgres/privileges.h"
+#include "restore/postgres/publications.h"
+#include "restore/postgres/referrers.h"
 #include "restore/postgres/rows.h"
 #include "restore/targets.h"
 #include "source/postgres/try.h"
@@ -33,15 +37,19 @@ typedef struct Run {
     Plan plan;
     Definitions definitions;
     Rows rows;
-    Session session;       /* on the target */
-    Place place;           /* with --create: the database that is made */
-    Batch batch;           /* on the session */
-    size_t commits_before; /* of the batch before it loads rows; later ones make them stay */
+    Referrers referrers;       /* with --data-only --overwrite */
+    Publications publications; /* what is to be put back into them */
+    Session session;           /* on the target */
+    Place place;               /* with --create: the database that is made */
+    Batch batch;               /* on the session */
+    size_t commits_before;     /* of the batch before it loads rows; later ones make them stay */
 } Run;
 
 static void run_release(Run *r)
 {
     session_close(&r->session);
+    publications_release(&r->publications);
+    referrers_release(&r->referrers);
     rows_release(&r->rows);
     definitions_release(&r->definitions);
     plan_release(&r->plan);
@@ -99,6 +107,19 @@ static int connect_target(Run *r, Error *e)
     return set_encoding(r, e);
 }
 
+/* What will happen to what is there, as a question says it. */
+static const char *consequence(const RestoreOptions *o)
+{
+    if (!o->overwrite)
+        return "what is restored will be added to it";
+    if (o->data_only)
+        return "the rows of the tables that are restored will be replaced";
+    if (o->schema_only)
+        return "objects that the backup holds too will be dropped and made anew; their rows will "
+               "be gone and not come back (--schema-only)";
+    return "objects that the backup holds too will be dropped and restored";
+}
+
 static int open_target(Run *r, Error *e)
 {
     int64_t n = 0;
@@ -110,10 +131,7 @@ static int open_target(Run *r, Error *e)
     if (n == 0)
         return 0;
     return restore_confirm(r->o, e, "the database %s is not empty; %s", r->given.masked,
-                           !r->o->overwrite ? "what is restored will be added to it"
-                           : r->o->data_only
-                               ? "the rows of the tables that are restored will be replaced"
-                               : "objects that the backup holds too will be dropped and restored");
+                           consequence(r->o));
 }
 
 static int prepare(Run *r, Error *e)
@@ -133,6 +151,8 @@ static int prepare(Run *r, Error *e)
     r->definitions.plan = &r->plan;
     r->definitions.tools = &r->tools;
     r->definitions.o = r->o;
+    if (r->o->overwrite && !r->o->create && !r->o->data_only)
+        TRY(conflicts_inherited(&r->plan, &r->session, &r->definitions.inherited, e));
     TRY(definitions_make(&r->definitions, conn_major(r->session.conn), e));
     r->rows.c = r->c;
     r->rows.plan = &r->plan;
@@ -174,16 +194,46 @@ static int fits_locks(Run *r, bool *ret_fits, Error *e)
     return 0;
 }
 
+static int reset_privileges(Run *r, Phase first, Phase last, Error *e)
+{
+    if (r->o->no_acl || r->o->data_only)
+        return 0;
+    return privileges_reset(&r->plan, first, last, &r->session, e);
+}
+
+/* Before something is dropped or emptied: what would go with it. */
+static int look_around(Run *r, Error *e)
+{
+    if (r->o->data_only)
+        return conflicts_check_rows(&r->plan, &r->session, e);
+    TRY(conflicts_check_drops(&r->plan, &r->session, e));
+    return publications_remember(&r->plan, &r->session, &r->publications, e);
+}
+
 /* What comes before the rows. */
 static int run_begin(Run *r, Batch *b, Error *e)
 {
+    if (r->o->overwrite && !r->o->create)
+        TRY(look_around(r, e));
     TRY(definitions_drop(&r->definitions, b, e));
     TRY(definitions_run(&r->definitions, b, PHASE_PRE, e));
+    TRY(reset_privileges(r, PHASE_PRE, PHASE_PRE, e));
     r->commits_before = b->commits;
     if (!r->o->data_only)
         return 0;
-    return r->o->overwrite ? existing_clear(&r->rows, &r->session, r->result, e)
-                           : rows_count_before(&r->rows, &r->session, e);
+    if (!r->o->overwrite)
+        return rows_count_before(&r->rows, &r->session, e);
+    TRY(referrers_count(&r->referrers, &r->session, e));
+    return existing_clear(&r->rows, &r->session, r->referrers.n > 0, r->result, e);
+}
+
+/* What comes after indexes and constraints. */
+static int run_end(Run *r, Batch *b, Error *e)
+{
+    TRY(definitions_run(&r->definitions, b, PHASE_KEYS, e));
+    TRY(reset_privileges(r, PHASE_POST, PHASE_KEYS, e));
+    TRY(definitions_run(&r->definitions, b, PHASE_LAST, e));
+    return publications_put_back(&r->publications, &r->session, r->result, e);
 }
 
 /* Everything on one connection. */
@@ -195,9 +245,9 @@ static int run_serial(Run *r, Batch *b, Error *e)
     TRY(rows_load_blobs(&r->rows, &r->session, e));
     TRY(definitions_run(&r->definitions, b, PHASE_DATA, e));
     TRY(definitions_run(&r->definitions, b, PHASE_POST, e));
-    TRY(definitions_run(&r->definitions, b, PHASE_KEYS, e));
-    TRY(definitions_run(&r->definitions, b, PHASE_LAST, e));
+    TRY(run_end(r, b, e));
     TRY(rows_check(&r->rows, &r->session, e));
+    TRY(referrers_check(&r->referrers, &r->session, e));
     return batch_end(b, e);
 }
 
@@ -213,23 +263,47 @@ static int run_parallel(Run *r, Batch *b, Error *e)
     TRY(batch_end(b, e));
     TRY(definitions_run_post(&r->definitions, &r->pinned, &r->session, r->o->jobs, e));
     TRY(batch_begin(b, e));
-    TRY(definitions_run(&r->definitions, b, PHASE_KEYS, e));
-    TRY(definitions_run(&r->definitions, b, PHASE_LAST, e));
+    TRY(run_end(r, b, e));
     TRY(batch_end(b, e));
     return rows_check_parallel(&r->rows, r->o->jobs, e);
 }
 
+/* What the rows will meet. Where tables refer to them that stay, it is all or nothing. */
+static int look_at_tables(Run *r, bool *ret_whole, Error *e)
+{
+    if (!r->o->data_only)
+        return 0;
+    TRY(existing_keys(&r->rows, &r->session, e));
+    if (r->o->overwrite)
+        TRY(referrers_find(&r->rows, &r->session, &r->referrers, e));
+    if (r->referrers.n == 0)
+        return 0;
+    if (r->rows.in_order)
+        return referrers_refuse(&r->referrers,
+                                "nothing was changed: restore them too; or connect as a role that "
+                                "may set session_replication_role, e.g. a superuser",
+                                e);
+    restore_note(r->o,
+                 "tables whose rows stay refer to some that are restored, e.g. %s to %s: "
+                 "those are not truncated but deleted from, in one transaction, and the keys "
+                 "are checked at its end",
+                 r->referrers.items[0].table, r->referrers.items[0].referred);
+    *ret_whole = true;
+    return 0;
+}
+
 static int run_all(Run *r, Error *e)
 {
-    bool fits = false, serial = r->o->jobs <= 1;
+    bool fits = false, serial = r->o->jobs <= 1, whole = false;
+    TRY(session_run(&r->session, r->rows.settings, e));
+    TRY(look_at_tables(r, &whole, e));
     TRY(fits_locks(r, &fits, e));
+    serial |= whole;
+    fits |= whole;
     r->batch = (Batch){.session = &r->session, .is_single = fits};
     if (serial && !fits)
         restore_note(r->o, "too many objects for one transaction on this server (see "
                            "max_locks_per_transaction): committing as it goes");
-    TRY(session_run(&r->session, r->rows.settings, e));
-    if (r->o->data_only)
-        TRY(existing_keys(&r->rows, &r->session, e));
     TRY(serial ? run_serial(r, &r->batch, e) : run_parallel(r, &r->batch, e));
     r->result->one_transaction = serial && fits;
     if (!r->o->create)
@@ -243,16 +317,25 @@ static int run_all(Run *r, Error *e)
  * tables first would take away what was there before. */
 static void tell_added(Run *r, Error *e)
 {
-    _cleanup_(buf_release) Buf tables = BUF_INIT;
+    _cleanup_(named_release) Named tables = {0};
+    const char *text = NULL;
     bool stay = r->o->jobs > 1 || r->batch.commits > r->commits_before;
-    if (!stay || existing_loaded(&r->rows, &tables) < 0 || !buf_cstr(&tables) || !tables.len) {
+    if (stay && existing_loaded(&r->rows, &tables) == 0 && tables.n)
+        text = named_text(&tables);
+    if (!text) {
         error_prefix(e, "a part of what was to be added stays in the target");
         return;
     }
-    error_prefix(e, "rows were added to %s and stay there", (const char *)tables.data);
+    error_prefix(e, "rows were added to %s and stay there", text);
     error_hint(e, "delete them before you run it again, or they are there twice; or name the "
                   "tables that are missing with --table. --overwrite would also take away the "
                   "rows that were there before");
+}
+
+static void tell_half(Run *r, Error *e)
+{
+    publications_tell(&r->publications, e);
+    error_prefix(e, "the target is left half restored; run it again with --overwrite");
 }
 
 /* After a failure: what is ours goes; of what stays the message tells. */
@@ -265,7 +348,7 @@ static void clean_up(Run *r, Error *e)
         if (r->o->data_only && !r->o->overwrite)
             tell_added(r, e);
         else
-            error_prefix(e, "the target is left half restored; run it again with --overwrite");
+            tell_half(r, e);
     }
 }
 

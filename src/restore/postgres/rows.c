@@ -10,8 +10,6 @@
 #include "source/postgres/try.h"
 #include "util/cleanup.h"
 
-#define VIA_ROOT "-- load via partition root " /* how pg_dump marks it */
-
 void rows_release(Rows *r)
 {
     free(r->tasks);
@@ -47,13 +45,12 @@ int rows_prepare(Rows *r, Error *e)
             return error_set(e, EBADMSG, DUMP_NAME ": a table's entry is incomplete");
         /* Rows that are loaded through the root may end up in other partitions than before, and
          * an extension fills its tables itself. */
-        bool via_root = t->defn && strncmp(t->defn, VIA_ROOT, strlen(VIA_ROOT)) == 0;
         bool is_defined = has_definition(r->plan, t);
         r->tasks[r->n++] = (RowsTask){.entry = t,
                                       .table = content_find_table(r->c, t->namespace, t->tag),
                                       .size = sizes[i],
                                       .is_defined = is_defined,
-                                      .is_exact = !via_root && is_defined};
+                                      .is_exact = !plan_via_root(t) && is_defined};
         r->total += sizes[i];
     }
     return 0;

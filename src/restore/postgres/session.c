@@ -45,7 +45,8 @@ static const char *hint_for(const char *state)
         {"42710", NULL},
         {"42723", NULL},
         {"42704", "what is missing has to be there first: roles are in the backup's roles.sql "
-                  "(or give --no-owner --no-acl), other objects in other schemas of the backup"},
+                  "(or give --no-owner --no-acl), other objects in other schemas of the backup, or "
+                  "in an extension (CREATE EXTENSION)"},
         {"42P01", "restore the tables it needs together with it, or first"},
         {"42883", "restore the functions it needs first, e.g. with --schema"},
         {"3F000", "make the schema first"},
