@@ -7,6 +7,7 @@
 
 #include "source/postgres/blobs.h"
 #include "source/postgres/catalog.h"
+#include "source/postgres/changes.h"
 #include "source/postgres/conn.h"
 #include "source/postgres/copy.h"
 #include "source/postgres/extensions.h"
@@ -251,6 +252,7 @@ static int gather(Run *r, Error *e)
     TRY(read_blobs(r, e));
     TRY(roles_read(&s->tools, &s->pinned, s->coordinator, r->info.may_read_passwords, o->no_acl,
                    r->run->secret, o->cancel, &s->notes, &r->roles, e));
+    TRY(changes_check_roles(s->coordinator, e));
     if (!r->info.may_read_passwords && o->note)
         o->note(o->ctx, "roles.sql holds no passwords: the role may not read them");
     return 0;
@@ -305,7 +307,7 @@ static int describe(const Run *r, json_t *schemas, SourceResult *result, Error *
     return list_left_out(r, result) < 0 ? error_oom(e) : 0;
 }
 
-/* One attempt. -ESTALE when another session changed a table under the first steps of it.
+/* One attempt. -ESTALE when another session changed a table or a definition under the first steps.
  * `ret_reading`: data was read. */
 static int read_once(Source *base, const SourceRun *run, bool *ret_reading,
                      SourceResult *ret_result, Error *e)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "source/postgres/catalog.h"
+#include "source/postgres/changes.h"
 #include "source/postgres/tool_failure.h"
 #include "source/postgres/try.h"
 #include "util/cleanup.h"
@@ -167,6 +168,7 @@ static int begin(Snapshot *s, const SnapshotOptions *o, Error *e)
     if (r == -EWOULDBLOCK)
         TRY(conn_exec(s->coordinator, "ROLLBACK TO bakfs_locks", e));
     TRY(catalog_check_tables(s->coordinator, &s->toc, e));
+    TRY(changes_check(s->coordinator, o->pinned, o->cancel, &s->toc, e));
     tool_notes_pass(s->notes, s->dump);
     if (r == 0 && !o->from_dump)
         drop_dump(s);

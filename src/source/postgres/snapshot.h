@@ -35,8 +35,8 @@ typedef struct Snapshot {
 } Snapshot;
 
 /* Begin the transaction, run pg_dump, lock. `coordinator` must be idle. -ESTALE when a table
- * changed meanwhile: try again. -EBUSY when a lock was not to be had in time. -ECONNRESET when the
- * connection was lost, or pg_dump got none. */
+ * or a definition changed meanwhile: try again. -EBUSY when a lock was not to be had in time.
+ * -ECONNRESET when the connection was lost, or pg_dump got none. */
 int snapshot_begin(Conn *coordinator, const SnapshotOptions *o, Snapshot *ret_snapshot, Error *e);
 
 /* Reading from `s->reader` failed with `why` (which is consumed) or ended: wait for pg_dump, and
