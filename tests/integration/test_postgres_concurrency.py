@@ -181,6 +181,20 @@ def test_no_waiting_for_locks(pg, db, store, jobs):
     store.dump("--table-lock-wait", "0", pg.socket_dsn(db))
 
 
+def test_deadlock(pg, pg_db, store):
+    """pg_dump takes its locks in an order of its own. The server ends one of two that wait for each
+    other; the dump begins again when the other is done."""
+    pg.psql(pg_db, "CREATE TABLE aa (i int); CREATE TABLE bb (i int)")
+    with pg.session(pg_db, "SET deadlock_timeout = '30s'; BEGIN; LOCK TABLE bb") as send:
+        proc = store.start_dump(pg.socket_dsn(pg_db))
+        helpers.wait_until(lambda: pg.psql(pg_db, WAITING) == "t", what="pg_dump's waiting")
+        send("LOCK TABLE aa")
+        send("COMMIT")
+        _, err = proc.communicate(timeout=60)
+    assert proc.returncode == 0, err
+    assert "deadlock detected" in err and "beginning again" in err
+
+
 def test_table_named_like_a_reason(pg, db, tools, store):
     """Its name in a message is not taken for what went wrong."""
     pg.psql(db, 'CREATE TABLE "due to lock timeout" ()')

@@ -281,6 +281,7 @@ static int classify(const char *state)
         int errnum;
     } known[] = {
         {"55P03", EWOULDBLOCK}, /* lock_not_available */
+        {"40P01", ESTALE},      /* deadlock_detected */
         {"42501", EACCES},      /* insufficient_privilege */
         {"42P01", ESTALE},      /* undefined_table */
         {"42703", ESTALE},      /* undefined_column */
