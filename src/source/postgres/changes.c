@@ -168,7 +168,10 @@ int changes_check(Conn *c, const ConnInfo *pinned, const atomic_bool *cancel, co
                   Error *e)
 {
     _cleanup_(result_clear) PGresult *changed = NULL;
+    TRY(conn_exec(c, "SAVEPOINT bakfs_changes", e));
     TRY(find_changed(c, toc, &changed, e));
+    /* the locks of so many catalogues are not needed any more */
+    TRY(conn_exec(c, "ROLLBACK TO bakfs_changes; RELEASE bakfs_changes", e));
     return PQntuples(changed) > 0 ? compare(pinned, cancel, changed, e) : 0;
 }
 

@@ -281,6 +281,7 @@ static int classify(const char *state)
         int errnum;
     } known[] = {
         {"55P03", EWOULDBLOCK}, /* lock_not_available */
+        {"53200", ENOLCK},      /* out_of_memory: mostly that of the locks */
         {"40P01", ESTALE},      /* deadlock_detected */
         {"42501", EACCES},      /* insufficient_privilege */
         {"42P01", ESTALE},      /* undefined_table */

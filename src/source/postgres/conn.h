@@ -56,7 +56,7 @@ static inline void result_clear(PGresult **r)
 }
 
 /* Turn the failure of `res` (may be NULL) into an error: -ECONNRESET the connection is lost,
- * -EWOULDBLOCK a lock was not to be had, -EACCES no
+ * -EWOULDBLOCK a lock was not to be had, -ENOLCK the server has no memory for another, -EACCES no
  * permission, -ESTALE an object is gone or changed, or a deadlock was broken up, -ECANCELED stopped
  * by somebody, else -EIO. */
 int conn_error(Conn *c, const PGresult *res, Error *e);

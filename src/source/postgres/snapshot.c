@@ -162,11 +162,15 @@ static int begin(Snapshot *s, const SnapshotOptions *o, Error *e)
     TRY(conn_exec(s->coordinator, "SAVEPOINT bakfs_locks", e));
     Error why = ERROR_INIT;
     int r = o->from_dump ? 0 : lock_tables(s, &why);
-    if (r < 0 && r != -EWOULDBLOCK)
+    if (r < 0 && r != -EWOULDBLOCK && r != -ENOLCK)
         return error_move(e, &why);
     error_release(&why);
-    if (r == -EWOULDBLOCK)
+    if (r < 0)
         TRY(conn_exec(s->coordinator, "ROLLBACK TO bakfs_locks", e));
+    if (r == -EWOULDBLOCK)
+        s->why_one = "another session waits for a table's lock";
+    else if (r == -ENOLCK)
+        s->why_one = "the server has no memory for more locks (max_locks_per_transaction)";
     TRY(catalog_check_tables(s->coordinator, &s->toc, e));
     TRY(changes_check(s->coordinator, o->pinned, o->cancel, &s->toc, e));
     tool_notes_pass(s->notes, s->dump);

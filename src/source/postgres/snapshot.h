@@ -27,11 +27,12 @@ typedef struct Snapshot {
     ToolNotes *notes;  /* borrowed */
     char *id;          /* for SET TRANSACTION SNAPSHOT; owned */
     Archive toc;       /* owned */
-    /* Set when that was asked for, or when another session waits for one of the tables, so that the
-     * coordinator can't lock them too: pg_dump still runs, keeps its locks, and its data is to be
-     * read from here. */
+    /* Set when that was asked for, or when the coordinator can't lock the tables too, because
+     * another session waits for one or the server has no room for so many locks: pg_dump still
+     * runs, keeps its locks, and its data is to be read from here. */
     Child *dump;           /* owned, or NULL */
     ArchiveReader *reader; /* owned, or NULL */
+    const char *why_one;   /* why the coordinator can't lock; NULL: it has, or was not to */
 } Snapshot;
 
 /* Begin the transaction, run pg_dump, lock. `coordinator` must be idle. -ESTALE when a table
