@@ -4,6 +4,7 @@
 
 #include <libpq-fe.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "source/postgres/conninfo.h"
 #include "util/error.h"
@@ -39,6 +40,9 @@ int conn_major(const Conn *c); /* of the server, e.g. 15 */
 /* Settings that children need in their PGOPTIONS, because pg_dump doesn't set them itself and the
  * server's default differs; NULL when there are none. */
 const char *conn_child_options(const Conn *c);
+
+/* Whether the server's part of children's messages is English. Else the role may not change it. */
+bool conn_child_is_english(const Conn *c);
 
 /* In a transaction: prove that the pinned settings are those of the session that works for it.
  * -EOPNOTSUPP when a pooler handed the transaction to another one. */

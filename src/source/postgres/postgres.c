@@ -375,7 +375,9 @@ static int read_source(Source *base, const SourceRun *run, SourceResult *ret_res
         bool is_stale = r == -ESTALE && (restarts < MIN_RESTARTS || clock_monotonic() < until);
         bool is_lost = r == -ECONNRESET && !reading && losses < o->retries;
         bool is_full = r == -ENOLCK && !s->few_locks && !is_sequential(s);
-        if (!is_stale && !is_lost && !is_full)
+        bool is_unclear = r == -EREMOTEIO && !reading && restarts < MIN_RESTARTS &&
+                          (o->table_lock_wait == 0 || clock_monotonic() < until);
+        if (!is_stale && !is_lost && !is_full && !is_unclear)
             return error_move(e, &why);
         if (is_lost || is_full || restarts == 0)
             note_restart(o, &why);

@@ -35,6 +35,9 @@ int snapshot_dump_failed(Snapshot *s, Error *why, Error *e)
     const char *hint = NULL;
     if (r != -EINTR)
         said.errnum = tool_failure(child_messages(s->dump), &hint);
+    if (said.errnum == EIO && !conn_child_is_english(s->coordinator) &&
+        strstr(child_messages(s->dump), "error: query failed: "))
+        said.errnum = EREMOTEIO;
     r = error_move(e, &said);
     if (hint)
         error_hint(e, "%s", hint);

@@ -37,7 +37,8 @@ typedef struct Snapshot {
 
 /* Begin the transaction, run pg_dump, lock. `coordinator` must be idle. -ESTALE when a table
  * or a definition changed meanwhile: try again. -EBUSY when a lock was not to be had in time.
- * -ECONNRESET when the connection was lost, or pg_dump got none. */
+ * -ECONNRESET when the connection was lost, or pg_dump got none. -EREMOTEIO when the server's
+ * reason is in a language that is not understood here: it may be one that passes. */
 int snapshot_begin(Conn *coordinator, const SnapshotOptions *o, Snapshot *ret_snapshot, Error *e);
 
 /* Reading from `s->reader` failed with `why` (which is consumed) or ended: wait for pg_dump, and
