@@ -1,6 +1,7 @@
 """PostgreSQL: other sessions at work while a dump runs. Programs that stand in for pg_dump and
 pg_restore let the tests act at exact moments."""
 
+import contextlib
 import os
 import signal
 import time
@@ -179,6 +180,43 @@ def test_no_waiting_for_locks(pg, db, store, jobs):
     assert "--table-lock-wait" in done.stderr
     assert not store.manifests()
     store.dump("--table-lock-wait", "0", pg.socket_dsn(db))
+
+
+def test_no_memory_for_locks(pg, db, tools, store, mount, tmp_path):
+    """pg_dump has its locks, but there is no room for ours: it reads for us."""
+    pg.psql(db, "SELECT format('CREATE TABLE many%s ()', i) FROM generate_series(1, 900) i \\gexec")
+    script = (f"if mkdir {tmp_path}/once 2>/dev/null; then\n"
+              f'"$REAL" "$@" | {{ head -c 5 >{tmp_path}/head; touch {tmp_path}/ready\n'
+              f"while [ -e {tmp_path}/ready ]; do sleep 0.02; done; cat {tmp_path}/head -; }}\n"
+              'else exec "$REAL" "$@"; fi')
+    proc = store.start_dump("--pg-bindir", tools(db, {"pg_dump": script}), pg.socket_dsn(db))
+    helpers.wait_until((tmp_path / "ready").exists, what="pg_dump's table of contents")
+    with contextlib.ExitStack() as stack:
+        sessions = [stack.enter_context(pg.session("postgres", "SELECT 1")) for _ in range(4)]
+        for send in sessions:  # the first takes the locks' entries, the next their holders'
+            send("SELECT count(pg_advisory_lock_shared(i)) FROM generate_series(1, 20000) i")
+        for send in sessions:  # enough for all but the tables
+            send("SELECT count(pg_advisory_unlock_shared(i)) FROM generate_series(1, 150) i")
+        (tmp_path / "ready").unlink()
+        _, err = proc.communicate(timeout=60)
+    assert proc.returncode == 0, err
+    assert "max_locks_per_transaction" in err and "through one connection" in err
+    with mount(store) as mnt:
+        assert restored_text(mnt) == text(pg, db)
+
+
+def test_deadlock(pg, pg_db, store):
+    """pg_dump takes its locks in an order of its own. The server ends one of two that wait for each
+    other; the dump begins again when the other is done."""
+    pg.psql(pg_db, "CREATE TABLE aa (i int); CREATE TABLE bb (i int)")
+    with pg.session(pg_db, "SET deadlock_timeout = '30s'; BEGIN; LOCK TABLE bb") as send:
+        proc = store.start_dump(pg.socket_dsn(pg_db))
+        helpers.wait_until(lambda: pg.psql(pg_db, WAITING) == "t", what="pg_dump's waiting")
+        send("LOCK TABLE aa")
+        send("COMMIT")
+        _, err = proc.communicate(timeout=60)
+    assert proc.returncode == 0, err
+    assert "deadlock detected" in err and "beginning again" in err
 
 
 def test_table_named_like_a_reason(pg, db, tools, store):

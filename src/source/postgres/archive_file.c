@@ -137,8 +137,11 @@ static void set_time(Archive *a, int64_t timestamp)
 static int make_selection(const Archive *toc, const Rope *const *data, const bool *chosen,
                           int64_t timestamp, Selection *ret)
 {
-    Selection s = {.archive = *toc, .data = calloc(toc->n + 1, sizeof(*s.data))};
-    s.archive.entries = calloc(toc->n + 1, sizeof(TocEntry));
+    size_t n = 0; /* of a schema among thousands: few */
+    for (size_t i = 0; i < toc->n; i++)
+        n += !chosen || chosen[i];
+    Selection s = {.archive = *toc, .data = calloc(n + 1, sizeof(*s.data))};
+    s.archive.entries = calloc(n + 1, sizeof(TocEntry));
     s.archive.n = 0;
     s.archive.compression = 0;
     if (!s.archive.entries || !s.data) {

@@ -24,6 +24,7 @@ struct Conn {
     PGconn *pg;
     char *where;         /* masked connection, for messages */
     char *child_options; /* or NULL; owned */
+    bool child_is_english;
 };
 
 PGconn *conn_pg(Conn *c)
@@ -39,6 +40,11 @@ int conn_major(const Conn *c)
 const char *conn_child_options(const Conn *c)
 {
     return c->child_options;
+}
+
+bool conn_child_is_english(const Conn *c)
+{
+    return c->child_is_english;
 }
 
 void conn_close(Conn *c)
@@ -160,23 +166,36 @@ static const struct {
     {"SET row_security = off", 0},
     {"SET quote_all_identifiers = off", 0},
     {"SET default_transaction_deferrable = off", 0},
+    {"SET jit = off", 0}, /* compiling takes longer than what is asked of the catalogues */
     {"SELECT pg_catalog.set_config('search_path', '', false)", 0},
 };
 
 /* PostgreSQL's programs don't set everything themselves. Options are sent only where the server's
- * defaults differ, because connection poolers refuse them. */
+ * defaults differ, because connection poolers refuse them. The language of messages is a matter of
+ * rights. */
 static int learn_child_options(Conn *c, Error *e)
 {
+    static const char superuser[] = "(SELECT rolsuper FROM pg_catalog.pg_roles"
+                                    " WHERE rolname = session_user)";
+    static const char privilege[] = "has_parameter_privilege(session_user, 'lc_messages', 'SET')";
+    _cleanup_free_ char *sql = NULL;
+    if (asprintf(&sql,
+                 "SELECT string_agg('-c ' || name || '=' || wanted, ' ' ORDER BY name)"
+                 "  FILTER (WHERE is_ours),"
+                 " coalesce(bool_and(is_ours) FILTER (WHERE name = 'lc_messages'), true)"
+                 " FROM (SELECT name, wanted, name <> 'lc_messages' OR %s AS is_ours"
+                 " FROM pg_catalog.pg_settings JOIN (VALUES ('bytea_output', 'hex'),"
+                 " ('quote_all_identifiers', 'off'), ('lc_messages', 'C'),"
+                 " ('statement_timeout', '0'), ('lock_timeout', '0'),"
+                 " ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0'),"
+                 " ('transaction_timeout', '0')) w(name, wanted) USING (name)"
+                 " WHERE reset_val <> wanted AND NOT (name = 'lc_messages'"
+                 "  AND reset_val ~* '^(c[.]|posix|en)')) s",
+                 conn_major(c) >= 15 ? privilege : superuser) < 0)
+        return error_oom(e);
     _cleanup_(result_clear) PGresult *res = NULL;
-    TRY(conn_query(c,
-                   "SELECT string_agg('-c ' || name || '=' || wanted, ' ' ORDER BY name)"
-                   " FROM pg_catalog.pg_settings JOIN (VALUES ('bytea_output', 'hex'),"
-                   " ('quote_all_identifiers', 'off'),"
-                   " ('statement_timeout', '0'), ('lock_timeout', '0'),"
-                   " ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0'),"
-                   " ('transaction_timeout', '0')) w(name, wanted) USING (name)"
-                   " WHERE reset_val <> wanted",
-                   0, NULL, &res, e));
+    TRY(conn_query(c, sql, 0, NULL, &res, e));
+    c->child_is_english = *PQgetvalue(res, 0, 1) == 't';
     if (!PQgetisnull(res, 0, 0) && !(c->child_options = strdup(PQgetvalue(res, 0, 0))))
         return error_oom(e);
     return 0;
@@ -280,6 +299,8 @@ static int classify(const char *state)
         int errnum;
     } known[] = {
         {"55P03", EWOULDBLOCK}, /* lock_not_available */
+        {"53200", ENOLCK},      /* out_of_memory: mostly that of the locks */
+        {"40P01", ESTALE},      /* deadlock_detected */
         {"42501", EACCES},      /* insufficient_privilege */
         {"42P01", ESTALE},      /* undefined_table */
         {"42703", ESTALE},      /* undefined_column */

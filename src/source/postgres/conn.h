@@ -4,6 +4,7 @@
 
 #include <libpq-fe.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "source/postgres/conninfo.h"
 #include "util/error.h"
@@ -40,6 +41,9 @@ int conn_major(const Conn *c); /* of the server, e.g. 15 */
  * server's default differs; NULL when there are none. */
 const char *conn_child_options(const Conn *c);
 
+/* Whether the server's part of children's messages is English. Else the role may not change it. */
+bool conn_child_is_english(const Conn *c);
+
 /* In a transaction: prove that the pinned settings are those of the session that works for it.
  * -EOPNOTSUPP when a pooler handed the transaction to another one. */
 int conn_check_settings(Conn *c, Error *e);
@@ -56,8 +60,9 @@ static inline void result_clear(PGresult **r)
 }
 
 /* Turn the failure of `res` (may be NULL) into an error: -ECONNRESET the connection is lost,
- * -EWOULDBLOCK a lock was not to be had, -EACCES no permission, -ESTALE an object is gone or
- * changed, -ECANCELED stopped by somebody, else -EIO. */
+ * -EWOULDBLOCK a lock was not to be had, -ENOLCK the server has no memory for another, -EACCES no
+ * permission, -ESTALE an object is gone or changed, or a deadlock was broken up, -ECANCELED stopped
+ * by somebody, else -EIO. */
 int conn_error(Conn *c, const PGresult *res, Error *e);
 
 /* Ask the server to stop what `c` is doing. From any thread. Best effort. */

@@ -71,6 +71,7 @@ typedef struct Layout {
     Rope *framed; /* for each table: its rows as they stand in archives */
     TocIndex ids;
     const Rope **data; /* for each TOC entry: what an archive holds of it, or NULL */
+    bool *common;      /* for each TOC entry: whether an archive of any schema holds it */
     uint64_t files, archive_bytes;
 } Layout;
 
@@ -219,6 +220,17 @@ int layout_data_path(const ModelTable *t, Buf *ret_path, Error *e)
     return r < 0 || !buf_cstr(ret_path) ? error_oom(e) : 0;
 }
 
+/* Entries that an archive of anything holds. */
+static bool is_of_any_archive(const TocEntry *t)
+{
+    static const char *const kinds[] = {"ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE",
+                                        "DATABASE PROPERTIES"};
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (toc_is(t, kinds[i]))
+            return true;
+    return !t->namespace && t->tag && strncmp(t->tag, "DATABASE ", strlen("DATABASE ")) == 0;
+}
+
 /* What archives hold of every entry that has data. */
 static int prepare_archives(Layout *l, Error *e)
 {
@@ -226,8 +238,11 @@ static int prepare_archives(Layout *l, Error *e)
     const Script *s = l->in->script;
     l->framed = calloc(m->n_tables + 1, sizeof(*l->framed));
     l->data = calloc(m->toc->n + 1, sizeof(*l->data));
-    if (!l->framed || !l->data || toc_index_make(m->toc, &l->ids) < 0)
+    l->common = calloc(m->toc->n + 1, sizeof(*l->common));
+    if (!l->framed || !l->data || !l->common || toc_index_make(m->toc, &l->ids) < 0)
         return error_oom(e);
+    for (size_t i = 0; i < m->toc->n; i++)
+        l->common[i] = is_of_any_archive(&m->toc->entries[i]);
     for (size_t i = 0; i < m->n_tables; i++) {
         const ModelTable *t = &m->tables[i];
         if (t->data == MODEL_NONE)
@@ -248,17 +263,6 @@ static int add_archive(Layout *l, DirBuilder *dir, const char *name, const bool 
     TRY(archive_file_write(l->in->run, l->in->model->toc, l->data, chosen, &rope, e));
     *ret_bytes = rope.length;
     return add_file(l, dir, name, MODE_FILE, &rope, NULL, e);
-}
-
-/* Entries that an archive of anything holds. */
-static bool is_of_any_archive(const TocEntry *t)
-{
-    static const char *const kinds[] = {"ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE",
-                                        "DATABASE PROPERTIES"};
-    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-        if (toc_is(t, kinds[i]))
-            return true;
-    return !t->namespace && t->tag && strncmp(t->tag, "DATABASE ", strlen("DATABASE ")) == 0;
 }
 
 /* Privileges and labels of what an extension makes: pg_dump leaves them to the extension where it
@@ -289,7 +293,7 @@ static int add_schema_archive(Layout *l, DirBuilder *dir, size_t index, Buf *ret
         return error_oom(e);
     for (size_t i = 0; i < m->toc->n; i++)
         chosen[i] = (m->schema_of[i] == index && !is_of_extension(&l->ids, &m->toc->entries[i])) ||
-                    is_of_any_archive(&m->toc->entries[i]);
+                    l->common[i];
     return add_archive(l, dir, (const char *)ret_name->data, chosen, ret_bytes, e);
 }
 
@@ -413,6 +417,7 @@ static void layout_release(Layout *l)
         rope_release(&l->framed[i]);
     free(l->framed);
     free(l->data);
+    free(l->common);
     toc_index_release(&l->ids);
     table_scripts_release(&l->tables);
     buckets_release(&l->by_schema);

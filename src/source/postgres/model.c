@@ -147,11 +147,13 @@ bool model_is_schema(const TocEntry *t)
            !is_about_large_object(t);
 }
 
-/* Entries that describe another one and have no catalogue row of their own. */
+/* Entries that describe another one and may have no catalogue row of their own. pg_dump makes up
+ * DEFAULT NULL for a child table without its parent's default. */
 static bool is_dependent(const TocEntry *t)
 {
     return toc_is(t, "COMMENT") || toc_is(t, "ACL") || toc_is(t, "SECURITY LABEL") ||
-           toc_is(t, "SEQUENCE OWNED BY") || toc_is(t, "SEQUENCE SET");
+           toc_is(t, "SEQUENCE OWNED BY") || toc_is(t, "SEQUENCE SET") ||
+           (toc_is(t, "DEFAULT") && t->oid == 0);
 }
 
 static bool is_table(const TocEntry *t)

@@ -7,6 +7,7 @@
 
 #include "source/postgres/blobs.h"
 #include "source/postgres/catalog.h"
+#include "source/postgres/changes.h"
 #include "source/postgres/conn.h"
 #include "source/postgres/copy.h"
 #include "source/postgres/extensions.h"
@@ -34,6 +35,7 @@ typedef struct PostgresSource {
     UnreadableList unreadable;
     ArgList args;    /* for pg_dump: what to read */
     ToolNotes notes; /* what the tools warned of */
+    bool few_locks;  /* the server has no room for the locks of more than pg_dump */
 } PostgresSource;
 
 static void postgres_free(Source *base)
@@ -160,7 +162,7 @@ static int take_snapshot(Run *r, Error *e)
     SnapshotOptions so = {.tools = &s->tools,
                           .pinned = &s->pinned,
                           .lock_wait = lock_wait(o),
-                          .from_dump = is_sequential(s),
+                          .from_dump = is_sequential(s) || s->few_locks,
                           .args = (const char *const *)s->args.items,
                           .n_args = s->args.n,
                           .no_owner = o->no_owner,
@@ -230,14 +232,25 @@ static int read_blobs(Run *r, Error *e)
     return 0;
 }
 
+static int note_one_connection(const Run *r, Error *e)
+{
+    const SourceOptions *o = r->source->base.options;
+    _cleanup_free_ char *text = NULL;
+    if (!r->snapshot.why_one || !o->note)
+        return 0;
+    if (asprintf(&text, "%s: reading through one connection", r->snapshot.why_one) < 0)
+        return error_oom(e);
+    o->note(o->ctx, text);
+    return 0;
+}
+
 /* Everything but the files. */
 static int gather(Run *r, Error *e)
 {
     PostgresSource *s = r->source;
     const SourceOptions *o = s->base.options;
     TRY(take_snapshot(r, e));
-    if (r->snapshot.reader && !is_sequential(s) && o->note)
-        o->note(o->ctx, "another session waits for a table's lock: reading through one connection");
+    TRY(note_one_connection(r, e));
     TRY(read_catalogues(r, e));
     TRY(script_make(&s->tools, &r->snapshot.toc, o->cancel, &s->notes, &r->script, e));
     TRY(layout_prepare(&r->model, &r->script, r->run->secret, e));
@@ -251,6 +264,7 @@ static int gather(Run *r, Error *e)
     TRY(read_blobs(r, e));
     TRY(roles_read(&s->tools, &s->pinned, s->coordinator, r->info.may_read_passwords, o->no_acl,
                    r->run->secret, o->cancel, &s->notes, &r->roles, e));
+    TRY(changes_check_roles(s->coordinator, e));
     if (!r->info.may_read_passwords && o->note)
         o->note(o->ctx, "roles.sql holds no passwords: the role may not read them");
     return 0;
@@ -305,7 +319,7 @@ static int describe(const Run *r, json_t *schemas, SourceResult *result, Error *
     return list_left_out(r, result) < 0 ? error_oom(e) : 0;
 }
 
-/* One attempt. -ESTALE when another session changed a table under the first steps of it.
+/* One attempt. -ESTALE when another session changed a table or a definition under the first steps.
  * `ret_reading`: data was read. */
 static int read_once(Source *base, const SourceRun *run, bool *ret_reading,
                      SourceResult *ret_result, Error *e)
@@ -340,7 +354,8 @@ static int read_once(Source *base, const SourceRun *run, bool *ret_reading,
 static void note_restart(const SourceOptions *o, const Error *why)
 {
     _cleanup_free_ char *text = NULL;
-    if (o->note && asprintf(&text, "%s; beginning again", why->message) >= 0)
+    if (o->note && asprintf(&text, "%s; beginning again%s", why->message,
+                            why->errnum == ENOLCK ? " through one connection" : "") >= 0)
         o->note(o->ctx, text);
 }
 
@@ -359,14 +374,20 @@ static int read_source(Source *base, const SourceRun *run, SourceResult *ret_res
             return r;
         bool is_stale = r == -ESTALE && (restarts < MIN_RESTARTS || clock_monotonic() < until);
         bool is_lost = r == -ECONNRESET && !reading && losses < o->retries;
-        if (!is_stale && !is_lost)
+        bool is_full = r == -ENOLCK && !s->few_locks && !is_sequential(s);
+        bool is_unclear = r == -EREMOTEIO && !reading && restarts < MIN_RESTARTS &&
+                          (o->table_lock_wait == 0 || clock_monotonic() < until);
+        if (!is_stale && !is_lost && !is_full && !is_unclear)
             return error_move(e, &why);
-        if (is_lost || restarts == 0)
+        if (is_lost || is_full || restarts == 0)
             note_restart(o, &why);
+        s->few_locks |= is_full;
         error_release(&why);
         if (is_lost) {
             conn_back_off(o->cancel, losses++, CONN_BACK_OFF);
             TRY(connect_source(s, e));
+        } else if (is_full) {
+            conn_back_off(o->cancel, 0, CONN_BACK_OFF); /* the sessions of this attempt end */
         } else {
             conn_back_off(o->cancel, restarts++, RESTART_BACK_OFF);
         }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "source/postgres/catalog.h"
+#include "source/postgres/changes.h"
 #include "source/postgres/tool_failure.h"
 #include "source/postgres/try.h"
 #include "util/cleanup.h"
@@ -34,6 +35,9 @@ int snapshot_dump_failed(Snapshot *s, Error *why, Error *e)
     const char *hint = NULL;
     if (r != -EINTR)
         said.errnum = tool_failure(child_messages(s->dump), &hint);
+    if (said.errnum == EIO && !conn_child_is_english(s->coordinator) &&
+        strstr(child_messages(s->dump), "error: query failed: "))
+        said.errnum = EREMOTEIO;
     r = error_move(e, &said);
     if (hint)
         error_hint(e, "%s", hint);
@@ -161,12 +165,17 @@ static int begin(Snapshot *s, const SnapshotOptions *o, Error *e)
     TRY(conn_exec(s->coordinator, "SAVEPOINT bakfs_locks", e));
     Error why = ERROR_INIT;
     int r = o->from_dump ? 0 : lock_tables(s, &why);
-    if (r < 0 && r != -EWOULDBLOCK)
+    if (r < 0 && r != -EWOULDBLOCK && r != -ENOLCK)
         return error_move(e, &why);
     error_release(&why);
-    if (r == -EWOULDBLOCK)
+    if (r < 0)
         TRY(conn_exec(s->coordinator, "ROLLBACK TO bakfs_locks", e));
+    if (r == -EWOULDBLOCK)
+        s->why_one = "another session waits for a table's lock";
+    else if (r == -ENOLCK)
+        s->why_one = "the server has no memory for more locks (max_locks_per_transaction)";
     TRY(catalog_check_tables(s->coordinator, &s->toc, e));
+    TRY(changes_check(s->coordinator, o->pinned, o->cancel, &s->toc, e));
     tool_notes_pass(s->notes, s->dump);
     if (r == 0 && !o->from_dump)
         drop_dump(s);

@@ -27,16 +27,18 @@ typedef struct Snapshot {
     ToolNotes *notes;  /* borrowed */
     char *id;          /* for SET TRANSACTION SNAPSHOT; owned */
     Archive toc;       /* owned */
-    /* Set when that was asked for, or when another session waits for one of the tables, so that the
-     * coordinator can't lock them too: pg_dump still runs, keeps its locks, and its data is to be
-     * read from here. */
+    /* Set when that was asked for, or when the coordinator can't lock the tables too, because
+     * another session waits for one or the server has no room for so many locks: pg_dump still
+     * runs, keeps its locks, and its data is to be read from here. */
     Child *dump;           /* owned, or NULL */
     ArchiveReader *reader; /* owned, or NULL */
+    const char *why_one;   /* why the coordinator can't lock; NULL: it has, or was not to */
 } Snapshot;
 
 /* Begin the transaction, run pg_dump, lock. `coordinator` must be idle. -ESTALE when a table
- * changed meanwhile: try again. -EBUSY when a lock was not to be had in time. -ECONNRESET when the
- * connection was lost, or pg_dump got none. */
+ * or a definition changed meanwhile: try again. -EBUSY when a lock was not to be had in time.
+ * -ECONNRESET when the connection was lost, or pg_dump got none. -EREMOTEIO when the server's
+ * reason is in a language that is not understood here: it may be one that passes. */
 int snapshot_begin(Conn *coordinator, const SnapshotOptions *o, Snapshot *ret_snapshot, Error *e);
 
 /* Reading from `s->reader` failed with `why` (which is consumed) or ended: wait for pg_dump, and

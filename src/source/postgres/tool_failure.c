@@ -41,7 +41,7 @@ static int classify(const char *said, const char **ret_hint)
         return EACCES;
     }
     if (strstr(said, "does not exist") || strstr(said, "could not open relation") ||
-        strstr(said, "cache lookup failed"))
+        strstr(said, "cache lookup failed") || strstr(said, "deadlock detected"))
         return ESTALE;
     if (strstr(said, "server version mismatch"))
         *ret_hint = "install the postgresql-client package of the server's version";

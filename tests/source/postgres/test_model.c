@@ -70,7 +70,7 @@ static void test_range_sql(void **state)
     }
 }
 
-enum { PG_CLASS = 1259, PG_CONSTRAINT = 2606 };
+enum { PG_CLASS = 1259, PG_ATTRDEF = 2604, PG_CONSTRAINT = 2606 };
 
 static TocEntry entries[] = {
     {.dump_id = 1, .desc = "SCHEMA", .tag = "app", .table_oid = 2615, .oid = 9},
@@ -135,6 +135,21 @@ static TocEntry entries[] = {
     {.dump_id = 11, .desc = "ACL", .tag = "SCHEMA app", .deps = (int32_t[]){1}, .n_deps = 1},
     {.dump_id = 12, .desc = "PUBLICATION TABLE", .tag = "p a", .namespace = "app"},
     {.dump_id = 13, .desc = "ACL", .tag = "FUNCTION f()", .namespace = "pg_catalog"},
+    /* DEFAULT NULL that pg_dump makes up; one of a view, by a table's sequence */
+    {.dump_id = 14,
+     .desc = "DEFAULT",
+     .tag = "b x",
+     .namespace = "app",
+     .deps = (int32_t[]){2},
+     .n_deps = 1},
+    {.dump_id = 15,
+     .desc = "DEFAULT",
+     .tag = "v x",
+     .namespace = "app",
+     .table_oid = PG_ATTRDEF,
+     .oid = 50,
+     .deps = (int32_t[]){4},
+     .n_deps = 1},
 };
 
 /* Which table and schema each entry goes to. */
@@ -160,8 +175,8 @@ static void test_build(void **state)
     assert_string_equal(m.tables[2].copy_sql,
                         "COPY (SELECT x FROM ONLY \"ext\".\"conf\" WHERE x) TO STDOUT");
     static const size_t none = MODEL_NONE;
-    const size_t tables[] = {none, 1, 0, 0, 0, 0, 2, 0, 1, 1, none, none, none};
-    const size_t schemas[] = {0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, none, none};
+    const size_t tables[] = {none, 1, 0, 0, 0, 0, 2, 0, 1, 1, none, none, none, 1, none};
+    const size_t schemas[] = {0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, none, none, 0, 0};
     for (size_t i = 0; i < toc.n; i++) {
         assert_int_equal(m.table_of[i], tables[i]);
         assert_int_equal(m.schema_of[i], schemas[i]);

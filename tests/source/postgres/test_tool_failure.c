@@ -32,6 +32,11 @@ static void test_reasons(void **state)
         {"pg_dump: warning: subscriptions not dumped because current user is not a superuser\n"
          "pg_dump: error: query failed: ERROR:  relation \"public.t\" does not exist",
          ESTALE, NULL},
+        {"pg_dump: error: query failed: ERROR:  deadlock detected\n"
+         "DETAIL:  Process 1 waits for AccessShareLock on relation 2 of database 3.\n"
+         "HINT:  See server log for query details.\n"
+         "pg_dump: detail: Query was: LOCK TABLE public.a, public.b IN ACCESS SHARE MODE",
+         ESTALE, NULL},
         {"pg_dump: error: out of memory", EIO, NULL},
         {"", EIO, NULL},
     };
