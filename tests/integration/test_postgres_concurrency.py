@@ -102,7 +102,8 @@ def test_rewrite_between_snapshot_and_lock(pg, db, tools, store, mount, tmp_path
 def test_table_that_is_always_rewritten(pg, db, tools, store):
     before = helpers.tree_digest(store.path)
     script = "sql 'TRUNCATE t1'\n" 'exec "$REAL" "$@"'
-    done = store.dump("--pg-bindir", tools(db, {"pg_dump": script}), pg.socket_dsn(db), exit=1)
+    done = store.dump("--pg-bindir", tools(db, {"pg_dump": script}), "--table-lock-wait",
+                      "5", pg.socket_dsn(db), exit=1)
     assert "t1 was truncated or rewritten" in done.stderr
     assert not store.manifests()
     assert {k for k in helpers.tree_digest(store.path) if k.endswith(".pack")} == \
