@@ -150,9 +150,14 @@ int rows_check(Rows *r, Session *s, Error *e)
     return 0;
 }
 
-static int compare_sizes(const void *x, const void *y)
+/* Tables of extensions first, in the archive's order, then the others, large ones first. */
+static int compare_turns(const void *x, const void *y)
 {
     const RowsTask *a = x, *b = y;
+    if (a->is_defined != b->is_defined)
+        return a->is_defined - b->is_defined;
+    if (!a->is_defined)
+        return a->entry < b->entry ? -1 : a->entry > b->entry;
     return a->size > b->size ? -1 : a->size < b->size;
 }
 
@@ -168,13 +173,14 @@ static int check_task(Worker *w, void *ctx, size_t i, Error *e)
     return check_table(&r->tasks[i], &w->session, e);
 }
 
-static int run_pool(Rows *r, int jobs, PoolTask task, Error *e)
+static int run_pool(Rows *r, int jobs, size_t first, size_t n, PoolTask task, Error *e)
 {
     const PoolOptions po = {.content = r->c,
                             .ci = r->ci,
                             .settings = r->settings,
                             .jobs = jobs,
-                            .n = r->n,
+                            .first = first,
+                            .n = n,
                             .task = task,
                             .ctx = r};
     return pool_run(&po, e);
@@ -182,16 +188,20 @@ static int run_pool(Rows *r, int jobs, PoolTask task, Error *e)
 
 int rows_load_parallel(Rows *r, int jobs, Error *e)
 {
+    size_t n = 0; /* of extensions */
     if (r->in_order)
-        return run_pool(r, 1, load_task, e);
+        return run_pool(r, 1, 0, r->n, load_task, e);
     if (r->n)
-        qsort(r->tasks, r->n, sizeof(*r->tasks), compare_sizes);
-    return run_pool(r, jobs, load_task, e);
+        qsort(r->tasks, r->n, sizeof(*r->tasks), compare_turns);
+    while (n < r->n && !r->tasks[n].is_defined)
+        n++;
+    TRY(run_pool(r, 1, 0, n, load_task, e));
+    return run_pool(r, jobs, n, r->n - n, load_task, e);
 }
 
 int rows_check_parallel(Rows *r, int jobs, Error *e)
 {
-    return run_pool(r, jobs, check_task, e);
+    return run_pool(r, jobs, 0, r->n, check_task, e);
 }
 
 static int write_blob(Session *s, uint32_t oid, DumpData *data, Rows *r, Error *e)
