@@ -4,7 +4,8 @@ another way, with rights of fewer things, with extensions in schemas of their ow
 import pytest
 
 import restoring
-from restoring import JOBS, absent, backup, role, target  # noqa: F401 (some are fixtures)
+from test_postgres_versions import bin17, root17  # noqa: F401 (fixtures)
+from restoring import JOBS, absent, backup, role, shop, target  # noqa: F401 (some are fixtures)
 
 # Configuration tables with keys among them. The table that others refer to is the smallest.
 LINKED = """
@@ -44,3 +45,13 @@ class TestExtensionTables:
             CREATE TABLE own AS SELECT i, repeat('z', 9000) FROM generate_series(1, 500) i""")
         restore.to(target, "--jobs", jobs)
         restore.same(target)
+
+
+class TestNewerTools:
+    """pg_restore 17 begins its sessions with a setting that is unknown to older servers."""
+
+    @JOBS
+    def test_whole(self, shop, target, bin17, jobs):  # noqa: F811
+        done = shop("--to", shop.server.socket_dsn(target), "--pg-bindir", bin17, "--jobs", jobs)
+        assert ("one after another" in done.stderr) == (jobs != "1"), done.stderr
+        shop.same(target)

@@ -47,6 +47,7 @@ static int make_settings(Definitions *d, int server_major, Error *e)
     const char *p = d->script.settings.p;
     size_t len = d->script.settings.len;
     const char *cut = server_major < 17 ? memmem(p, len, unknown, sizeof(unknown) - 1) : NULL;
+    d->is_newer = cut != NULL;
     size_t before = cut ? (size_t)(cut - p) : len;
     int r = buf_add(&d->settings, p, before);
     if (r == 0 && cut)
