@@ -41,7 +41,8 @@ int rows_count_before(Rows *r, Session *s, Error *e);
 int rows_load(Rows *r, Session *s, Error *e);
 int rows_load_parallel(Rows *r, int jobs, Error *e);
 
-/* Count the rows of every table and compare them with the backup's. */
+/* Count the rows of every table and compare them with the backup's. Those that the role may not
+ * see, or not all, are told and left out here and in rows_count_before. */
 int rows_check(Rows *r, Session *s, Error *e);
 int rows_check_parallel(Rows *r, int jobs, Error *e);
 
