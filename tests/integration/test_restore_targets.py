@@ -1,6 +1,8 @@
 """bakfs-restore into servers and databases that are unlike the one of the backup: older, set in
 another way, with rights of fewer things, with extensions in schemas of their own."""
 
+import contextlib
+
 import pytest
 
 import restoring
@@ -84,3 +86,56 @@ class TestUncountable:
             done = restore.to(target, "--data-only", "--yes", user="plain")
             assert "can't count the rows of public.t" in done.stderr, done.stderr
             assert restore.count(target, "t") == 9
+
+
+class TestSettings:
+    """What the target's database sets for its sessions changes nothing of what is restored."""
+
+    DISTURBING = """array_nulls=off default_transaction_read_only=on
+        default_transaction_isolation=serializable default_transaction_deferrable=on
+        transform_null_equals=on backslash_quote=off exit_on_error=on xmloption=document
+        standard_conforming_strings=off check_function_bodies=on row_security=off
+        quote_all_identifiers=on escape_string_warning=on bytea_output=escape
+        IntervalStyle=sql_standard DateStyle='German,DMY' TimeZone='Asia/Kolkata'
+        extra_float_digits=-5 search_path=nowhere client_encoding=LATIN1 statement_timeout=200
+        lock_timeout=200 idle_in_transaction_session_timeout=200 default_table_access_method=heap
+        session_replication_role=replica default_toast_compression=pglz
+        lo_compat_privileges=on"""
+    SQL = r"""
+        CREATE TABLE t (id int PRIMARY KEY, a text[], e text DEFAULT E'a\\b', x xml, b bytea,
+                        f float8, iv interval DEFAULT '-1 day 2:00', d timestamptz,
+                        c int CHECK (c = NULL OR c > 0));
+        INSERT INTO t SELECT i, '{NULL,a}', E'\\\\x', 'a<b/>', '\x5c00', 0.1,
+                             '-1 year 3 days -2:00', '2020-03-04 1:00', NULL
+            FROM generate_series(1, 9) i;
+        CREATE INDEX ON t (id) WHERE a = '{NULL,b}' OR iv > '-1 year 3 days -2:00';
+        CREATE TABLE u (t int REFERENCES t, d date DEFAULT '2020-03-04');
+        INSERT INTO u VALUES (1);
+        CREATE MATERIALIZED VIEW m AS SELECT id, '{NULL}'::text[] AS a FROM t"""
+
+    @contextlib.contextmanager
+    def disturbed(self, server, db):
+        for setting in self.DISTURBING.split():
+            server.psql("postgres", f"ALTER DATABASE {db} SET {setting}")
+        try:
+            yield
+        finally:
+            server.psql("postgres", f"ALTER DATABASE {db} RESET ALL")
+
+    @JOBS
+    @pytest.mark.parametrize("user", ["postgres", "plain"])
+    def test_whole(self, server, backup, target, jobs, user):
+        restore = backup(self.SQL)
+        with role(server, "plain"):
+            server.psql(target, "GRANT ALL ON SCHEMA public TO plain")
+            with self.disturbed(server, target):
+                restore.to(target, "--jobs", jobs, "--no-owner", user=user)
+            restore.same(target, "--no-owner", "--no-acl")
+
+    @JOBS
+    def test_rows(self, server, backup, target, jobs):
+        restore = backup(self.SQL)
+        restore.to(target)
+        with self.disturbed(server, target):
+            restore.to(target, "--data-only", "--overwrite", "--yes", "--jobs", jobs)
+        restore.same(target)

@@ -250,7 +250,7 @@ static int post_archive(const Definitions *d, Archive *ret, Error *e)
 int definitions_run_post(Definitions *d, const ConnInfo *ci, Session *s, int jobs, Error *e)
 {
     _cleanup_(buf_release) Buf keywords = BUF_INIT, out = BUF_INIT;
-    _cleanup_free_ char *dbname = NULL, *jobs_option = NULL;
+    _cleanup_free_ char *dbname = NULL, *jobs_option = NULL, *options = NULL;
     char **env = NULL;
     Archive a = {0};
     TRY(conninfo_keywords(ci, true, &keywords, e));
@@ -268,7 +268,9 @@ int definitions_run_post(Definitions *d, const ConnInfo *ci, Session *s, int job
     restore_progress(d->o, 0, 0, "indexes and constraints");
     int r = post_archive(d, &a, e);
     if (r == 0)
-        r = conninfo_env(ci, conn_child_options(s->conn), &env, e);
+        r = session_child_options(s, &options, e);
+    if (r == 0)
+        r = conninfo_env(ci, options, &env, e);
     if (r == 0)
         r = run_restore(d, argv, &a, env, &out, e);
     conninfo_env_free(env);
