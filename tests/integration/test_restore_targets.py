@@ -139,3 +139,16 @@ class TestSettings:
         with self.disturbed(server, target):
             restore.to(target, "--data-only", "--overwrite", "--yes", "--jobs", jobs)
         restore.same(target)
+
+    def test_money(self, server, backup):
+        """It is written as the database's lc_monetary says, which a new one does not have yet."""
+        locales = server.psql("postgres", "SELECT collname FROM pg_collation WHERE collname LIKE "
+                              "'de\\_DE.utf8'")
+        if not locales:
+            pytest.skip("no German locale is installed")
+        restore = backup("ALTER DATABASE {db} SET lc_monetary = 'de_DE.utf8'; \\c {db}\n"
+                         "CREATE TABLE t (m money DEFAULT '1.234,56'); INSERT INTO t DEFAULT VALUES")
+        with absent(server) as db:
+            restore.to(db, "--create")
+            assert server.psql(db, "INSERT INTO t DEFAULT VALUES; "
+                               "SELECT m::numeric FROM t") == "1234.56\n1234.56"

@@ -256,6 +256,28 @@ size_t database_command(const char *sql)
     return (size_t)(p - sql) + strspn(p, " \n");
 }
 
+const char *database_setting(const Archive *a, const char *name, size_t *ret_len)
+{
+    static const char begin[] = "ALTER DATABASE ", set[] = " SET ", to[] = " TO ";
+    const TocEntry *t = find_entry(a, "DATABASE PROPERTIES");
+    size_t n = strlen(name), len;
+    for (const char *sql = t && t->defn ? t->defn : ""; (len = database_command(sql)) > 0;
+         sql += len) {
+        if (strncmp(sql, begin, strlen(begin)) != 0)
+            continue;
+        const char *p = skip_name(sql + strlen(begin));
+        if (strncmp(p, set, strlen(set)) != 0 || strncmp(p + strlen(set), name, n) != 0)
+            continue;
+        p += strlen(set) + n;
+        if (strncmp(p, to, strlen(to)) != 0)
+            continue;
+        p += strlen(to);
+        *ret_len = (size_t)(skip_quoted(p) - p);
+        return *p == '\'' ? p : NULL;
+    }
+    return NULL;
+}
+
 /* The database's name as the archive's commands spell it, as commands to the target do, and as
  * messages do. */
 typedef struct Names {

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
+#include "restore/postgres/database.h"
 #include "restore/targets.h"
 #include "source/postgres/child.h"
 #include "source/postgres/try.h"
@@ -40,7 +41,21 @@ static int archive_file(const Archive *a, int *ret_fd, Error *e)
     return 0;
 }
 
-/* Settings of the tools' version that the server does not know. */
+/* Amounts of money are read as lc_monetary says, so let it be what they were written with, where
+ * the backup tells and the server has that locale. */
+static int add_money(Definitions *d)
+{
+    size_t n = 0;
+    const char *locale = database_setting(d->plan->all, "lc_monetary", &n);
+    if (!locale || memchr(locale, '$', n))
+        return 0;
+    return buf_addf(&d->settings,
+                    "DO $$BEGIN SET lc_monetary TO %.*s;"
+                    " EXCEPTION WHEN invalid_parameter_value THEN NULL; END$$;\n",
+                    (int)n, locale);
+}
+
+/* Without settings of the tools' version that the server does not know. */
 static int make_settings(Definitions *d, int server_major, Error *e)
 {
     static const char unknown[] = "SET transaction_timeout = 0;\n"; /* new in 17 */
@@ -57,6 +72,8 @@ static int make_settings(Definitions *d, int server_major, Error *e)
     if (r == 0 && d->o->data_only)
         r = buf_add_str(&d->settings, "DO $$BEGIN SET session_replication_role = replica;"
                                       " EXCEPTION WHEN insufficient_privilege THEN NULL; END$$;\n");
+    if (r == 0)
+        r = add_money(d);
     return r < 0 || !buf_cstr(&d->settings) ? error_oom(e) : 0;
 }
 
