@@ -152,3 +152,42 @@ class TestSettings:
             restore.to(db, "--create")
             assert server.psql(db, "INSERT INTO t DEFAULT VALUES; "
                                "SELECT m::numeric FROM t") == "1234.56\n1234.56"
+
+
+class TestExtensionSchemas:
+    """What is restored brings along the extensions it needs and the schemas that those are in."""
+
+    SQL = """
+        CREATE SCHEMA extensions; COMMENT ON SCHEMA extensions IS 'for extensions';
+        GRANT USAGE ON SCHEMA extensions TO ks_reader;
+        CREATE SCHEMA deeper;
+        CREATE EXTENSION hstore SCHEMA extensions; CREATE EXTENSION cube SCHEMA deeper;
+        CREATE EXTENSION earthdistance SCHEMA extensions;
+        CREATE SCHEMA app; CREATE SCHEMA unused;
+        CREATE TABLE app.t AS SELECT 'a=>1'::extensions.hstore AS h;
+        CREATE DOMAIN app.where AS extensions.earth; CREATE TABLE app.u (w app.where);
+        CREATE TABLE unused.mine (a int)"""
+
+    @JOBS
+    @pytest.mark.parametrize("args", [["--schema", "app"], ["--table", "app.t"],
+                                      ["--table", "app.t", "--table", "app.u"]], ids=str)
+    def test_new_database(self, server, backup, jobs, args):
+        restore = backup(self.SQL)
+        with absent(server) as db:
+            restore.to(db, "--create", "--jobs", jobs, *args)
+            assert server.psql(db, "SELECT * FROM app.t") == '"a"=>"1"'
+            assert server.psql(db, "SELECT to_regnamespace('unused')") == ""
+            assert server.psql(db, "SELECT obj_description('extensions'::regnamespace), "
+                               "has_schema_privilege('ks_reader', 'extensions', 'USAGE')"
+                               ) == "for extensions|t"
+            if "app.t" != args[-1]:
+                assert server.psql(db, "SELECT count(*) FROM app.u") == "0"
+
+    @pytest.mark.parametrize("args", [["--schema", "app"], ["--table", "app.t"]], ids=str)
+    def test_is_not_dropped(self, server, backup, target, args):
+        restore = backup(self.SQL)
+        restore.to(target)
+        server.psql(target, "CREATE TABLE extensions.mine (); COMMENT ON SCHEMA extensions IS 'x'")
+        restore.to(target, "--overwrite", "--yes", *args)
+        assert server.psql(target, "SELECT count(*) FROM extensions.mine, app.t") == "0"
+        assert server.psql(target, "SELECT obj_description('extensions'::regnamespace)") == "x"

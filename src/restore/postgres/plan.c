@@ -91,16 +91,17 @@ static int choose_tables(const Content *c, Plan *p, Error *e)
     return 0;
 }
 
-/* Extensions that what is chosen needs: harmless where they exist. */
-static void choose_extensions(const Archive *a, bool *chosen)
+/* Extensions that what is chosen needs: harmless where they exist. Backwards, for they need others
+ * that come before them. */
+static void choose_extensions(Plan *p)
 {
-    for (size_t x = 0; x < a->n; x++) {
-        if (!toc_is(&a->entries[x], "EXTENSION") || chosen[x])
-            continue;
-        for (size_t i = 0; i < a->n && !chosen[x]; i++)
-            for (size_t d = 0; chosen[i] && d < a->entries[i].n_deps; d++)
-                chosen[x] |= a->entries[i].deps[d] == a->entries[x].dump_id;
-    }
+    const Archive *a = p->all;
+    for (size_t i = a->n; i-- > 0;)
+        for (size_t d = 0; p->chosen[i] && d < a->entries[i].n_deps; d++) {
+            size_t k = dump_ids_find(&p->ids, a->entries[i].deps[d]);
+            if (k != OWNER_NONE && toc_is(&a->entries[k], "EXTENSION"))
+                p->chosen[k] = true;
+        }
 }
 
 static bool fits_mode(const RestoreOptions *o, const TocEntry *t)
@@ -131,7 +132,7 @@ int plan_make(const Content *c, const Archive *all, Plan *ret_plan, Error *e)
         p.chosen[i] |= p.is_whole ? !is_database(t) : o->n_schemas && is_of_schema(o, t);
     }
     if (!p.is_whole)
-        choose_extensions(all, p.chosen);
+        choose_extensions(&p);
     for (size_t i = 0; i < all->n; i++) {
         p.wanted[i] = p.chosen[i];
         p.chosen[i] &= fits_mode(o, &all->entries[i]);
@@ -470,11 +471,11 @@ static int adapt_part(Plan *p, const RestoreOptions *o, Session *s, RestoreResul
     memcpy(added, p->chosen, n);
     if (o->n_tables && !o->data_only) {
         TRY(choose_needed(p, o, s, e));
-        choose_extensions(p->all, p->chosen);
+        choose_extensions(p);
     }
     TRY(check_schemas(p, o, s, e));
     for (size_t i = 0; i < n; i++)
-        added[i] = p->chosen[i] && !added[i];
+        added[i] = p->chosen[i] && !added[i] && !toc_is(&p->all->entries[i], "EXTENSION");
     choose_details(p, o, added);
     return o->data_only ? 0 : check_references(p, s, result, e);
 }
