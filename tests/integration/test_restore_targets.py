@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 import restoring
-from test_postgres_versions import bin17, root17  # noqa: F401 (fixtures)
+from test_postgres_versions import bin17, root17, server17  # noqa: F401 (fixtures)
 from restoring import JOBS, absent, backup, role, shop, target  # noqa: F401 (some are fixtures)
 
 # Configuration tables with keys among them. The table that others refer to is the smallest.
@@ -57,6 +57,19 @@ class TestNewerTools:
         done = shop("--to", shop.server.socket_dsn(target), "--pg-bindir", bin17, "--jobs", jobs)
         assert ("one after another" in done.stderr) == (jobs != "1"), done.stderr
         shop.same(target)
+
+    def test_locale_provider(self, server, server17, build, tmp_path):  # noqa: F811
+        """A database of 17's builtin locale has none like it in an older server."""
+        def database(server):
+            return server.createdb(locale_provider="builtin", builtin_locale="'C.UTF-8'")
+        restore = restoring.backed_up(database, server17, build, tmp_path)
+        with absent(server) as db:
+            to = ["--to", server.socket_dsn(db), "--pg-bindir", server17.tools]
+            said = restore(*to, "--create", exit=1).stderr
+            assert "locale provider builtin, which PostgreSQL 15 does not know" in said, said
+            assert "hint: make the database yourself" in said
+            server.createdb(db)
+            restore(*to)
 
 
 class TestUncountable:
