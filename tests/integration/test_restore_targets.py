@@ -204,3 +204,31 @@ class TestExtensionSchemas:
         restore.to(target, "--overwrite", "--yes", *args)
         assert server.psql(target, "SELECT count(*) FROM extensions.mine, app.t") == "0"
         assert server.psql(target, "SELECT obj_description('extensions'::regnamespace)") == "x"
+
+
+class TestManyDrops:
+    """More than one transaction's share of the lock table is dropped bit by bit."""
+
+    N = 8000
+    SQL = f"""
+        CREATE SCHEMA "a;b"; CREATE TABLE "a;b"."t;'" (i int DEFAULT 1, "c;" text UNIQUE);
+        CREATE FUNCTION f(a text DEFAULT ';') RETURNS text LANGUAGE sql AS $$SELECT ';'$$;
+        CREATE VIEW v AS SELECT ';' AS "x;y";
+        SELECT lo_from_bytea(10000 + i, 'x') FROM generate_series(1, {N}) i \\g /dev/null
+        """
+
+    @pytest.fixture(scope="class")
+    def many(self, server, build, tmp_path_factory):
+        def database(server):
+            db = server.createdb()
+            server.load(db, self.SQL.encode())
+            return db
+        return restoring.backed_up(database, server, build, tmp_path_factory.mktemp("many"))
+
+    @JOBS
+    def test_whole(self, server, many, target, jobs):
+        many.to(target)
+        server.psql(target, "SELECT lo_put(10001, 0, 'mine')")
+        result = many.result(target, "--overwrite", "--yes", "--jobs", jobs)
+        assert result["one_transaction"] is False
+        many.same(target)

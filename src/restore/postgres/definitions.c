@@ -198,12 +198,23 @@ int batch_end(Batch *b, Error *e)
     return 0;
 }
 
+static int drop_one_by_one(Definitions *d, Batch *b, Error *e)
+{
+    const char *sql = (const char *)d->drops.data;
+    for (size_t n; (n = database_command(sql)) > 0; sql += n) {
+        TRY(session_exec(b->session, sql, n, e));
+        TRY(batch_step(b, e));
+    }
+    return 0;
+}
+
 int definitions_drop(Definitions *d, Batch *b, Error *e)
 {
     if (d->drops.len == 0)
         return 0;
     restore_progress(d->o, 0, 0, "dropping what is there");
-    int r = session_run(b->session, (const char *)d->drops.data, e);
+    int r = b->is_single ? session_run(b->session, (const char *)d->drops.data, e)
+                         : drop_one_by_one(d, b, e);
     if (r < 0 && r != -EINTR)
         error_prefix(e, "dropping what is there");
     return r;
