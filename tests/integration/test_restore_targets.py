@@ -232,3 +232,20 @@ class TestManyDrops:
         result = many.result(target, "--overwrite", "--yes", "--jobs", jobs)
         assert result["one_transaction"] is False
         many.same(target)
+
+
+class TestThere:
+    """--table sees what the target has."""
+
+    def test_key_with_spaces(self, server, backup, target):
+        parents = '''
+            CREATE TABLE "par ent" (i int CONSTRAINT "its own key" PRIMARY KEY);
+            CREATE TABLE par (i int CONSTRAINT "ent its own" UNIQUE);
+            INSERT INTO "par ent" VALUES (1); INSERT INTO par VALUES (1);'''
+        restore = backup(parents + """
+            CREATE TABLE kid (i int REFERENCES "par ent", k int REFERENCES par (i));
+            INSERT INTO kid VALUES (1, 1)""")
+        server.psql(target, parents)
+        restore.to(target, "--yes", "--table", "kid")
+        restore.same(target)
+

@@ -251,14 +251,23 @@ static bool is_referred(const TocEntry *t)
     return toc_is_any(t, kinds);
 }
 
-/* A constraint's tag is "<table> <name>", and its index bears its name. */
-static const TocEntry *as_relation(const TocEntry *t, TocEntry *copy)
+/* A constraint's tag is "<table> <name>", both perhaps with spaces, and its index bears its name.
+ */
+static const TocEntry *as_relation(const Plan *p, const TocEntry *t, TocEntry *copy)
 {
     if (!toc_is(t, "CONSTRAINT") || !t->tag)
         return t;
-    const char *space = strrchr(t->tag, ' ');
+    const char *space = strrchr(t->tag, ' '), *name = space ? space + 1 : t->tag;
+    for (size_t d = 0; d < t->n_deps; d++) {
+        size_t k = dump_ids_find(&p->ids, t->deps[d]);
+        const char *table = k != OWNER_NONE ? p->all->entries[k].tag : NULL;
+        size_t n = table ? strlen(table) : 0;
+        if (n && toc_is(&p->all->entries[k], "TABLE") && strncmp(t->tag, table, n) == 0 &&
+            t->tag[n] == ' ')
+            name = t->tag + n + 1;
+    }
     *copy = *t;
-    copy->tag = (char *)(space ? space + 1 : t->tag); /* only read */
+    copy->tag = (char *)name; /* only read */
     return copy;
 }
 
@@ -288,7 +297,7 @@ static int check_references(Plan *p, Session *s, RestoreResult *result, Error *e
             bool has = true;
             if (k == OWNER_NONE || p->chosen[k] || !is_referred(&a->entries[k]))
                 continue;
-            TRY(has_object(s, as_relation(&a->entries[k], &copy), &has, e));
+            TRY(has_object(s, as_relation(p, &a->entries[k], &copy), &has, e));
             if (!has)
                 TRY(leave_out(p, i, &a->entries[k], result, e));
         }
