@@ -249,3 +249,24 @@ class TestThere:
         restore.to(target, "--yes", "--table", "kid")
         restore.same(target)
 
+    FUNCTIONS = """
+        CREATE SCHEMA a;
+        CREATE TYPE a."my type" AS (z int);
+        CREATE FUNCTION a.f(int, int[], VARIADIC text[]) RETURNS int LANGUAGE sql IMMUTABLE
+            AS 'SELECT 1';
+        CREATE FUNCTION a."we(ird""'x"(character varying, a."my type", out int) LANGUAGE sql
+            IMMUTABLE AS 'SELECT 1';
+        CREATE FUNCTION a.none() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1'; """
+
+    def test_functions(self, server, backup, target):
+        """Those of other arguments are others; those that are there are not made again."""
+        restore = backup(self.FUNCTIONS + """
+            CREATE FUNCTION a.f(text) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 2';
+            CREATE FUNCTION a.none(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 2';
+            CREATE TABLE a.t (i int DEFAULT a.none(), k int DEFAULT a.none(1), x text
+                              CHECK (a.f(x) > 0 AND a.f(1, '{2}', x) > 0)
+                              CHECK (a."we(ird""'x"(x, ROW(1)::a."my type") > 0));
+            INSERT INTO a.t (x) VALUES ('x')""")
+        server.psql(target, self.FUNCTIONS)
+        restore.to(target, "--yes", "--table", "a.t")
+        restore.same(target)

@@ -148,8 +148,12 @@ static const struct {
     const char *desc, *sql;
 } catalogues[] = {
     {"SCHEMA", "SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = $1"},
+    /* As pg_dump tells functions apart: by name and the types of the arguments. */
     {"FUNCTION", "SELECT count(*) FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n"
-                 " ON n.oid = p.pronamespace WHERE n.nspname = $1 AND p.proname = $2"},
+                 " ON n.oid = p.pronamespace WHERE n.nspname = $1"
+                 " AND pg_catalog.starts_with($2, p.proname || '(') AND $2 = p.proname || '('"
+                 " || coalesce((SELECT string_agg(pg_catalog.format_type(t, NULL), ', ' ORDER BY i)"
+                 " FROM unnest(p.proargtypes) WITH ORDINALITY a(t, i)), '') || ')'"},
     {"TYPE", "SELECT count(*) FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n"
              " ON n.oid = t.typnamespace WHERE n.nspname = $1 AND t.typname = $2"},
     {"DOMAIN", NULL}, /* as the one before */
@@ -162,18 +166,13 @@ static const struct {
 /* Whether the target has what `t` defines. */
 static int has_object(Session *s, const TocEntry *t, bool *ret_has, Error *e)
 {
-    const char *sql = NULL;
-    _cleanup_free_ char *name = strdup(t->tag ? t->tag : "");
+    const char *sql = NULL, *name = t->tag ? t->tag : "";
     int64_t n = 0;
-    if (!name)
-        return error_oom(e);
     for (size_t i = 0; i < sizeof(catalogues) / sizeof(catalogues[0]); i++) {
         sql = catalogues[i].sql ? catalogues[i].sql : sql;
         if (!catalogues[i].desc || toc_is(t, catalogues[i].desc))
             break;
     }
-    if (toc_is(t, "FUNCTION"))
-        name[strcspn(name, "(")] = 0; /* of any arguments */
     if (toc_is(t, "SCHEMA"))
         TRY(session_number(s, sql, name, NULL, &n, e));
     else
