@@ -153,6 +153,30 @@ class TestSettings:
             restore.to(target, "--data-only", "--overwrite", "--yes", "--jobs", jobs)
         restore.same(target)
 
+    @JOBS
+    @pytest.mark.parametrize("args", [[], ["--create"]], ids=["there", "new"])
+    def test_materialized_views(self, server, backup, jobs, args):
+        """They are computed as the database's own sessions would."""
+        set_all = """
+            ALTER DATABASE {db} SET TimeZone = 'Asia/Kolkata';
+            ALTER DATABASE {db} SET DateStyle = 'German, DMY';
+            ALTER DATABASE {db} SET IntervalStyle = 'iso_8601';
+            ALTER DATABASE {db} SET extra_float_digits = -5;
+            ALTER DATABASE {db} SET default_text_search_config = 'german';"""
+        restore = backup(set_all + """ \\c {db}
+            CREATE TABLE t AS SELECT '2020-01-01 20:00 UTC'::timestamptz AS d, 0.1::float8 / 3 AS f,
+                                     '1 day'::interval AS i;
+            CREATE MATERIALIZED VIEW m AS SELECT d::date AS day, d::text, f::text, i::text,
+                                                 to_tsvector('die Katzen')::text FROM t""")
+        want = server.psql(restore.source, "REFRESH MATERIALIZED VIEW m; SELECT * FROM m")
+        assert "02.01.2020" in want and "P1D" in want, want
+        with absent(server) as db:
+            if not args:
+                server.createdb(db)
+                server.psql("postgres", set_all.format(db=db))
+            restore.to(db, "--jobs", jobs, *args)
+            assert server.psql(db, "SELECT * FROM m") == want
+
     def test_money(self, server, backup):
         """It is written as the database's lc_monetary says, which a new one does not have yet."""
         locales = server.psql("postgres", "SELECT collname FROM pg_collation WHERE collname LIKE "

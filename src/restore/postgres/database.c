@@ -334,9 +334,13 @@ const char *database_setting(const Archive *a, const char *name, size_t *ret_len
         if (strncmp(sql, begin, strlen(begin)) != 0)
             continue;
         const char *p = skip_name(sql + strlen(begin));
-        if (strncmp(p, set, strlen(set)) != 0 || strncmp(p + strlen(set), name, n) != 0)
+        if (strncmp(p, set, strlen(set)) != 0)
             continue;
-        p += strlen(set) + n;
+        p += strlen(set);
+        bool quoted = *p == '"'; /* where it has capitals */
+        if (strncmp(p + quoted, name, n) != 0)
+            continue;
+        p += n + 2 * quoted;
         if (strncmp(p, to, strlen(to)) != 0)
             continue;
         p += strlen(to);

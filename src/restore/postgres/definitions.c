@@ -20,6 +20,7 @@ void definitions_release(Definitions *d)
 {
     script_release(&d->script);
     buf_release(&d->settings);
+    buf_release(&d->view_settings);
     buf_release(&d->drops);
     free(d->inherited);
 }
@@ -41,18 +42,18 @@ static int archive_file(const Archive *a, int *ret_fd, Error *e)
     return 0;
 }
 
-/* Amounts of money are read as lc_monetary says, so let it be what they were written with, where
- * the backup tells and the server has that locale. */
-static int add_money(Definitions *d)
+/* Append "<set> name TO value", with what the archive's database sets for its sessions; nothing
+ * where it does not, or the server refuses it, e.g. a locale that it lacks. */
+static int add_setting(const Definitions *d, const char *set, const char *name, Buf *out)
 {
     size_t n = 0;
-    const char *locale = database_setting(d->plan->all, "lc_monetary", &n);
-    if (!locale || memchr(locale, '$', n))
+    const char *value = database_setting(d->plan->all, name, &n);
+    if (!value || memchr(value, '$', n))
         return 0;
-    return buf_addf(&d->settings,
-                    "DO $$BEGIN SET lc_monetary TO %.*s;"
+    return buf_addf(out,
+                    "DO $$BEGIN %s %s TO %.*s;"
                     " EXCEPTION WHEN invalid_parameter_value THEN NULL; END$$;\n",
-                    (int)n, locale);
+                    set, name, (int)n, value);
 }
 
 /* Without settings of the tools' version that the server does not know. */
@@ -72,9 +73,24 @@ static int make_settings(Definitions *d, int server_major, Error *e)
     if (r == 0 && d->o->data_only)
         r = buf_add_str(&d->settings, "DO $$BEGIN SET session_replication_role = replica;"
                                       " EXCEPTION WHEN insufficient_privilege THEN NULL; END$$;\n");
+    /* Amounts of money are read as this says, so let it be what they were written with. */
     if (r == 0)
-        r = add_money(d);
+        r = add_setting(d, "SET", "lc_monetary", &d->settings);
     return r < 0 || !buf_cstr(&d->settings) ? error_oom(e) : 0;
+}
+
+/* Materialized views are computed, not read: with what the database sets for its sessions, not with
+ * what ours are pinned to. One that is being made has its settings last, so take the archive's. */
+static int make_view_settings(Definitions *d, Error *e)
+{
+    static const char *const names[] = {"TimeZone",      "DateStyle",
+                                        "IntervalStyle", "extra_float_digits",
+                                        "bytea_output",  "default_text_search_config"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (buf_addf(&d->view_settings, "SET LOCAL %s TO DEFAULT;\n", names[i]) < 0 ||
+            (d->o->create && add_setting(d, "SET LOCAL", names[i], &d->view_settings) < 0))
+            return error_oom(e);
+    return buf_cstr(&d->view_settings) ? 0 : error_oom(e);
 }
 
 static TocEntry marker(int32_t id, char *token, char *drop)
@@ -173,6 +189,7 @@ int definitions_make(Definitions *d, int server_major, Error *e)
 {
     TRY(script_make(d->tools, &d->plan->toc, d->o->cancel, NULL, &d->script, e));
     TRY(make_settings(d, server_major, e));
+    TRY(make_view_settings(d, e));
     return d->o->overwrite && !d->o->create ? make_drops(d, e) : 0;
 }
 
@@ -236,6 +253,8 @@ static int run_part(Definitions *d, Batch *b, const ScriptPart *p, Text in_force
     int r = run_set(b, p->tablespace, &in_force[0], e);
     if (r == 0)
         r = run_set(b, p->tableam, &in_force[1], e);
+    if (r == 0 && toc_is(t, "MATERIALIZED VIEW DATA"))
+        r = session_run(b->session, (const char *)d->view_settings.data, e);
     if (r == 0)
         r = session_exec(b->session, p->body.p, p->body.len, e);
     if (r < 0 && r != -EINTR)

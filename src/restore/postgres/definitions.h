@@ -9,11 +9,12 @@ typedef struct Definitions {
     const Plan *plan;
     const PgTools *tools;
     const RestoreOptions *o;
-    bool *inherited; /* entries of the plan that go with another's; NULL: none; owned */
-    Script script;   /* owned */
-    Buf settings;    /* what every session begins with, zero-terminated; owned */
-    bool is_newer;   /* the tools begin their sessions with settings that the server lacks */
-    Buf drops;       /* DROP commands, zero-terminated; empty without --overwrite; owned */
+    bool *inherited;   /* entries of the plan that go with another's; NULL: none; owned */
+    Script script;     /* owned */
+    Buf settings;      /* what every session begins with, zero-terminated; owned */
+    bool is_newer;     /* the tools begin their sessions with settings that the server lacks */
+    Buf view_settings; /* what materialized views are filled with, zero-terminated; owned */
+    Buf drops;         /* DROP commands, zero-terminated; empty without --overwrite; owned */
 } Definitions;
 
 void definitions_release(Definitions *d);
