@@ -1,5 +1,7 @@
 #include "restore/postgres/database.h"
 
+#include <errno.h>
+
 #include "../fixture.h"
 
 static void check(const char *sql, const char *from, const char *to, const char *expected)
@@ -52,12 +54,66 @@ static void test_command(void **state)
     assert_int_equal(database_command(p), 0);
 }
 
+static void options(const char *sql, int major, const char *expected)
+{
+    Buf out = BUF_INIT;
+    Error e = ERROR_INIT;
+    int r = database_options(sql, major, &out, &e);
+    if (expected) {
+        assert_int_equal(r, 0);
+        assert_string_equal(buf_cstr(&out), expected);
+    } else {
+        assert_int_equal(r, -EOPNOTSUPP);
+        assert_non_null(strstr(e.message, "does not know"));
+        assert_non_null(e.hint);
+    }
+    error_release(&e);
+    buf_release(&out);
+}
+
+static void test_options(void **state)
+{
+    (void)state;
+    static const char libc[] = " WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE_PROVIDER = libc"
+                               " LOCALE = 'a '' LOCALE_PROVIDER = libc' TABLESPACE = \"b; c\";\n";
+    options(libc, 15, libc);
+    options(libc, 13,
+            " WITH TEMPLATE = template0 ENCODING = 'UTF8'"
+            " LOCALE = 'a '' LOCALE_PROVIDER = libc' TABLESPACE = \"b; c\";\n");
+    options(" WITH TEMPLATE = template0 LOCALE_PROVIDER = libc LOCALE = 'C';\n", 12,
+            " WITH TEMPLATE = template0 LC_COLLATE = 'C' LC_CTYPE = 'C';\n");
+    options(" WITH LC_COLLATE = 'C' LC_CTYPE = 'de_DE';\n", 12,
+            " WITH LC_COLLATE = 'C' LC_CTYPE = 'de_DE';\n");
+    options(" TEMPLATE template0", 14, " TEMPLATE template0");
+    options("", 14, "");
+    options(" WITH X = 'unfinished", 14, " WITH X = 'unfinished");
+}
+
+static void test_options_that_are_lost(void **state)
+{
+    (void)state;
+    static const char icu[] = " WITH LOCALE_PROVIDER = icu LOCALE = 'C' ICU_LOCALE = 'de';\n";
+    options(icu, 15, icu);
+    options(icu, 14, NULL);
+    static const char rules[] =
+        " WITH LOCALE_PROVIDER = icu LOCALE = 'C' ICU_LOCALE = 'de' ICU_RULES = '&a\n< b';\n";
+    options(rules, 16, rules);
+    options(rules, 15, NULL);
+    static const char builtin[] =
+        " WITH LOCALE_PROVIDER = builtin LOCALE = 'C' BUILTIN_LOCALE = 'C.UTF-8';\n";
+    options(builtin, 17, builtin);
+    options(builtin, 16, NULL);
+    options(builtin, 13, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rewrite),
         cmocka_unit_test(test_rewrite_leaves_texts),
         cmocka_unit_test(test_command),
+        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_options_that_are_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

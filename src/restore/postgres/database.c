@@ -162,15 +162,16 @@ static const TocEntry *find_entry(const Archive *a, const char *desc)
     return NULL;
 }
 
-/* The end of the identifier at `p`, perhaps quoted. */
+/* The end of the identifier or text at `p`, perhaps quoted. */
 static const char *skip_name(const char *p)
 {
-    if (*p != '"')
+    const char quote = *p;
+    if (quote != '"' && quote != '\'')
         return p + strcspn(p, " ;\n");
     for (p++; *p; p++) {
-        if (*p == '"' && p[1] != '"')
+        if (*p == quote && p[1] != quote)
             return p + 1;
-        p += *p == '"';
+        p += *p == quote;
     }
     return p;
 }
@@ -185,11 +186,78 @@ static const char *spelled_name(const Archive *a)
     return found ? t->defn + strlen(begin) : NULL;
 }
 
+/* Options of CREATE DATABASE that older servers don't know, as pg_dump spells them. */
+static const struct {
+    const char *option;
+    int since;
+    const char *what; /* that is lost without it; NULL: nothing */
+} options_since[] = {
+    {" LOCALE_PROVIDER = libc", 15, NULL}, /* the only one there was */
+    {" LOCALE_PROVIDER = icu", 15, "locale provider icu"},
+    {" ICU_LOCALE = ", 15, "locale provider icu"},
+    {" ICU_RULES = ", 16, "ICU rules of its own"},
+    {" LOCALE_PROVIDER = builtin", 17, "locale provider builtin"},
+    {" BUILTIN_LOCALE = ", 17, "locale provider builtin"},
+};
+
+static int lacks_option(const char *what, int server_major, Error *e)
+{
+    error_set(e, EOPNOTSUPP, "the backup's database has %s, which PostgreSQL %d does not know",
+              what, server_major);
+    error_hint(e, "make the database yourself, with a locale that the server has, and restore into "
+                  "it without --create: CREATE DATABASE ... TEMPLATE template0 ENCODING ... LOCALE "
+                  "...");
+    return -EOPNOTSUPP;
+}
+
+/* One option, e.g. " LOCALE = 'C'", of `n` bytes. */
+static int add_option(const char *option, size_t n, int server_major, Buf *out, Error *e)
+{
+    static const char locale[] = " LOCALE = ";
+    for (size_t i = 0; i < sizeof(options_since) / sizeof(options_since[0]); i++) {
+        if (server_major >= options_since[i].since ||
+            strncmp(option, options_since[i].option, strlen(options_since[i].option)) != 0)
+            continue;
+        return options_since[i].what ? lacks_option(options_since[i].what, server_major, e) : 0;
+    }
+    int r;
+    if (server_major < 13 && strncmp(option, locale, strlen(locale)) == 0) {
+        const char *value = option + strlen(locale);
+        int len = (int)(n - strlen(locale));
+        r = buf_addf(out, " LC_COLLATE = %.*s LC_CTYPE = %.*s", len, value, len, value);
+    } else {
+        r = buf_add(out, option, n);
+    }
+    return r < 0 ? error_oom(e) : 0;
+}
+
+/* The end of " NAME = value" or " WITH" at `p`. */
+static const char *skip_option(const char *p)
+{
+    const char *end = p + 1 + strcspn(p + 1, " ;");
+    if (strncmp(end, " = ", 3) != 0)
+        return end;
+    return skip_name(end + 3);
+}
+
+int database_options(const char *options, int server_major, Buf *out, Error *e)
+{
+    const char *p = options;
+    for (const char *end; *p == ' '; p = end) {
+        end = skip_option(p);
+        TRY(add_option(p, (size_t)(end - p), server_major, out, e));
+    }
+    return buf_add_str(out, p) < 0 || !buf_cstr(out) ? error_oom(e) : 0;
+}
+
 int database_create(Session *admin, const Archive *a, const char *name, bool *ret_made, Error *e)
 {
+    _cleanup_(buf_release) Buf options = BUF_INIT;
     const char *old = spelled_name(a);
-    int r =
-        run_on(admin, "CREATE DATABASE ", name, old ? skip_name(old) : " TEMPLATE template0", e);
+    int r = database_options(old ? skip_name(old) : " TEMPLATE template0", conn_major(admin->conn),
+                             &options, e);
+    if (r == 0)
+        r = run_on(admin, "CREATE DATABASE ", name, (const char *)options.data, e);
     if (r < 0) {
         error_prefix(e, "making database %s", name);
         return r;
@@ -254,6 +322,32 @@ size_t database_command(const char *sql)
     if (*p)
         p++;
     return (size_t)(p - sql) + strspn(p, " \n");
+}
+
+const char *database_setting(const Archive *a, const char *name, size_t *ret_len)
+{
+    static const char begin[] = "ALTER DATABASE ", set[] = " SET ", to[] = " TO ";
+    const TocEntry *t = find_entry(a, "DATABASE PROPERTIES");
+    size_t n = strlen(name), len;
+    for (const char *sql = t && t->defn ? t->defn : ""; (len = database_command(sql)) > 0;
+         sql += len) {
+        if (strncmp(sql, begin, strlen(begin)) != 0)
+            continue;
+        const char *p = skip_name(sql + strlen(begin));
+        if (strncmp(p, set, strlen(set)) != 0)
+            continue;
+        p += strlen(set);
+        bool quoted = *p == '"'; /* where it has capitals */
+        if (strncmp(p + quoted, name, n) != 0)
+            continue;
+        p += n + 2 * quoted;
+        if (strncmp(p, to, strlen(to)) != 0)
+            continue;
+        p += strlen(to);
+        *ret_len = (size_t)(skip_name(p) - p);
+        return *p == '\'' ? p : NULL;
+    }
+    return NULL;
 }
 
 /* The database's name as the archive's commands spell it, as commands to the target do, and as

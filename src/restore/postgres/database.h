@@ -35,6 +35,14 @@ int database_rename(Session *admin, const char *name, const char *new_name, Erro
 int database_describe(Session *s, const Archive *a, const char *name, RestoreResult *result,
                       Error *e);
 
+/* The options of the archive's CREATE DATABASE made to those of a server of the major version
+ * `server_major`. -EOPNOTSUPP with a hint where it has nothing like them. Exported for tests. */
+int database_options(const char *options, int server_major, Buf *out, Error *e);
+
+/* The value, as a literal, that the archive's database sets for its sessions, and its length; NULL
+ * when it sets none. */
+const char *database_setting(const Archive *a, const char *name, size_t *ret_len);
+
 /* The length of the first command of `sql`, with the semicolon and what space follows; 0 at the
  * end. As pg_dump spells commands: quotes are doubled in texts and names. Exported for tests. */
 size_t database_command(const char *sql);

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
+#include "restore/postgres/database.h"
 #include "restore/targets.h"
 #include "source/postgres/child.h"
 #include "source/postgres/try.h"
@@ -19,6 +20,7 @@ void definitions_release(Definitions *d)
 {
     script_release(&d->script);
     buf_release(&d->settings);
+    buf_release(&d->view_settings);
     buf_release(&d->drops);
     free(d->inherited);
 }
@@ -40,13 +42,28 @@ static int archive_file(const Archive *a, int *ret_fd, Error *e)
     return 0;
 }
 
-/* Settings of the tools' version that the server does not know. */
+/* Append "<set> name TO value", with what the archive's database sets for its sessions; nothing
+ * where it does not, or the server refuses it, e.g. a locale that it lacks. */
+static int add_setting(const Definitions *d, const char *set, const char *name, Buf *out)
+{
+    size_t n = 0;
+    const char *value = database_setting(d->plan->all, name, &n);
+    if (!value || memchr(value, '$', n))
+        return 0;
+    return buf_addf(out,
+                    "DO $$BEGIN %s %s TO %.*s;"
+                    " EXCEPTION WHEN invalid_parameter_value THEN NULL; END$$;\n",
+                    set, name, (int)n, value);
+}
+
+/* Without settings of the tools' version that the server does not know. */
 static int make_settings(Definitions *d, int server_major, Error *e)
 {
     static const char unknown[] = "SET transaction_timeout = 0;\n"; /* new in 17 */
     const char *p = d->script.settings.p;
     size_t len = d->script.settings.len;
     const char *cut = server_major < 17 ? memmem(p, len, unknown, sizeof(unknown) - 1) : NULL;
+    d->is_newer = cut != NULL;
     size_t before = cut ? (size_t)(cut - p) : len;
     int r = buf_add(&d->settings, p, before);
     if (r == 0 && cut)
@@ -56,7 +73,24 @@ static int make_settings(Definitions *d, int server_major, Error *e)
     if (r == 0 && d->o->data_only)
         r = buf_add_str(&d->settings, "DO $$BEGIN SET session_replication_role = replica;"
                                       " EXCEPTION WHEN insufficient_privilege THEN NULL; END$$;\n");
+    /* Amounts of money are read as this says, so let it be what they were written with. */
+    if (r == 0)
+        r = add_setting(d, "SET", "lc_monetary", &d->settings);
     return r < 0 || !buf_cstr(&d->settings) ? error_oom(e) : 0;
+}
+
+/* Materialized views are computed, not read: with what the database sets for its sessions, not with
+ * what ours are pinned to. One that is being made has its settings last, so take the archive's. */
+static int make_view_settings(Definitions *d, Error *e)
+{
+    static const char *const names[] = {"TimeZone",      "DateStyle",
+                                        "IntervalStyle", "extra_float_digits",
+                                        "bytea_output",  "default_text_search_config"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (buf_addf(&d->view_settings, "SET LOCAL %s TO DEFAULT;\n", names[i]) < 0 ||
+            (d->o->create && add_setting(d, "SET LOCAL", names[i], &d->view_settings) < 0))
+            return error_oom(e);
+    return buf_cstr(&d->view_settings) ? 0 : error_oom(e);
 }
 
 static TocEntry marker(int32_t id, char *token, char *drop)
@@ -155,6 +189,7 @@ int definitions_make(Definitions *d, int server_major, Error *e)
 {
     TRY(script_make(d->tools, &d->plan->toc, d->o->cancel, NULL, &d->script, e));
     TRY(make_settings(d, server_major, e));
+    TRY(make_view_settings(d, e));
     return d->o->overwrite && !d->o->create ? make_drops(d, e) : 0;
 }
 
@@ -180,12 +215,23 @@ int batch_end(Batch *b, Error *e)
     return 0;
 }
 
+static int drop_one_by_one(Definitions *d, Batch *b, Error *e)
+{
+    const char *sql = (const char *)d->drops.data;
+    for (size_t n; (n = database_command(sql)) > 0; sql += n) {
+        TRY(session_exec(b->session, sql, n, e));
+        TRY(batch_step(b, e));
+    }
+    return 0;
+}
+
 int definitions_drop(Definitions *d, Batch *b, Error *e)
 {
     if (d->drops.len == 0)
         return 0;
     restore_progress(d->o, 0, 0, "dropping what is there");
-    int r = session_run(b->session, (const char *)d->drops.data, e);
+    int r = b->is_single ? session_run(b->session, (const char *)d->drops.data, e)
+                         : drop_one_by_one(d, b, e);
     if (r < 0 && r != -EINTR)
         error_prefix(e, "dropping what is there");
     return r;
@@ -207,6 +253,8 @@ static int run_part(Definitions *d, Batch *b, const ScriptPart *p, Text in_force
     int r = run_set(b, p->tablespace, &in_force[0], e);
     if (r == 0)
         r = run_set(b, p->tableam, &in_force[1], e);
+    if (r == 0 && toc_is(t, "MATERIALIZED VIEW DATA"))
+        r = session_run(b->session, (const char *)d->view_settings.data, e);
     if (r == 0)
         r = session_exec(b->session, p->body.p, p->body.len, e);
     if (r < 0 && r != -EINTR)
@@ -249,7 +297,7 @@ static int post_archive(const Definitions *d, Archive *ret, Error *e)
 int definitions_run_post(Definitions *d, const ConnInfo *ci, Session *s, int jobs, Error *e)
 {
     _cleanup_(buf_release) Buf keywords = BUF_INIT, out = BUF_INIT;
-    _cleanup_free_ char *dbname = NULL, *jobs_option = NULL;
+    _cleanup_free_ char *dbname = NULL, *jobs_option = NULL, *options = NULL;
     char **env = NULL;
     Archive a = {0};
     TRY(conninfo_keywords(ci, true, &keywords, e));
@@ -267,7 +315,9 @@ int definitions_run_post(Definitions *d, const ConnInfo *ci, Session *s, int job
     restore_progress(d->o, 0, 0, "indexes and constraints");
     int r = post_archive(d, &a, e);
     if (r == 0)
-        r = conninfo_env(ci, conn_child_options(s->conn), &env, e);
+        r = session_child_options(s, &options, e);
+    if (r == 0)
+        r = conninfo_env(ci, options, &env, e);
     if (r == 0)
         r = run_restore(d, argv, &a, env, &out, e);
     conninfo_env_free(env);

@@ -9,10 +9,12 @@ typedef struct Definitions {
     const Plan *plan;
     const PgTools *tools;
     const RestoreOptions *o;
-    bool *inherited; /* entries of the plan that go with another's; NULL: none; owned */
-    Script script;   /* owned */
-    Buf settings;    /* what every session begins with, zero-terminated; owned */
-    Buf drops;       /* DROP commands, zero-terminated; empty without --overwrite; owned */
+    bool *inherited;   /* entries of the plan that go with another's; NULL: none; owned */
+    Script script;     /* owned */
+    Buf settings;      /* what every session begins with, zero-terminated; owned */
+    bool is_newer;     /* the tools begin their sessions with settings that the server lacks */
+    Buf view_settings; /* what materialized views are filled with, zero-terminated; owned */
+    Buf drops;         /* DROP commands, zero-terminated; empty without --overwrite; owned */
 } Definitions;
 
 void definitions_release(Definitions *d);
@@ -40,5 +42,5 @@ int definitions_drop(Definitions *d, Batch *b, Error *e);
 /* Run the commands of one phase, in the order in which pg_restore would. */
 int definitions_run(Definitions *d, Batch *b, Phase phase, Error *e);
 
-/* The commands of PHASE_POST, by `jobs` sessions of pg_restore. */
+/* The commands of PHASE_POST, by `jobs` sessions of pg_restore. Not where it is_newer. */
 int definitions_run_post(Definitions *d, const ConnInfo *ci, Session *s, int jobs, Error *e);

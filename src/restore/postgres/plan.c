@@ -91,16 +91,17 @@ static int choose_tables(const Content *c, Plan *p, Error *e)
     return 0;
 }
 
-/* Extensions that what is chosen needs: harmless where they exist. */
-static void choose_extensions(const Archive *a, bool *chosen)
+/* Extensions that what is chosen needs: harmless where they exist. Backwards, for they need others
+ * that come before them. */
+static void choose_extensions(Plan *p)
 {
-    for (size_t x = 0; x < a->n; x++) {
-        if (!toc_is(&a->entries[x], "EXTENSION") || chosen[x])
-            continue;
-        for (size_t i = 0; i < a->n && !chosen[x]; i++)
-            for (size_t d = 0; chosen[i] && d < a->entries[i].n_deps; d++)
-                chosen[x] |= a->entries[i].deps[d] == a->entries[x].dump_id;
-    }
+    const Archive *a = p->all;
+    for (size_t i = a->n; i-- > 0;)
+        for (size_t d = 0; p->chosen[i] && d < a->entries[i].n_deps; d++) {
+            size_t k = dump_ids_find(&p->ids, a->entries[i].deps[d]);
+            if (k != OWNER_NONE && toc_is(&a->entries[k], "EXTENSION"))
+                p->chosen[k] = true;
+        }
 }
 
 static bool fits_mode(const RestoreOptions *o, const TocEntry *t)
@@ -131,7 +132,7 @@ int plan_make(const Content *c, const Archive *all, Plan *ret_plan, Error *e)
         p.chosen[i] |= p.is_whole ? !is_database(t) : o->n_schemas && is_of_schema(o, t);
     }
     if (!p.is_whole)
-        choose_extensions(all, p.chosen);
+        choose_extensions(&p);
     for (size_t i = 0; i < all->n; i++) {
         p.wanted[i] = p.chosen[i];
         p.chosen[i] &= fits_mode(o, &all->entries[i]);
@@ -147,8 +148,12 @@ static const struct {
     const char *desc, *sql;
 } catalogues[] = {
     {"SCHEMA", "SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = $1"},
+    /* As pg_dump tells functions apart: by name and the types of the arguments. */
     {"FUNCTION", "SELECT count(*) FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n"
-                 " ON n.oid = p.pronamespace WHERE n.nspname = $1 AND p.proname = $2"},
+                 " ON n.oid = p.pronamespace WHERE n.nspname = $1"
+                 " AND pg_catalog.starts_with($2, p.proname || '(') AND $2 = p.proname || '('"
+                 " || coalesce((SELECT string_agg(pg_catalog.format_type(t, NULL), ', ' ORDER BY i)"
+                 " FROM unnest(p.proargtypes) WITH ORDINALITY a(t, i)), '') || ')'"},
     {"TYPE", "SELECT count(*) FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n"
              " ON n.oid = t.typnamespace WHERE n.nspname = $1 AND t.typname = $2"},
     {"DOMAIN", NULL}, /* as the one before */
@@ -161,18 +166,13 @@ static const struct {
 /* Whether the target has what `t` defines. */
 static int has_object(Session *s, const TocEntry *t, bool *ret_has, Error *e)
 {
-    const char *sql = NULL;
-    _cleanup_free_ char *name = strdup(t->tag ? t->tag : "");
+    const char *sql = NULL, *name = t->tag ? t->tag : "";
     int64_t n = 0;
-    if (!name)
-        return error_oom(e);
     for (size_t i = 0; i < sizeof(catalogues) / sizeof(catalogues[0]); i++) {
         sql = catalogues[i].sql ? catalogues[i].sql : sql;
         if (!catalogues[i].desc || toc_is(t, catalogues[i].desc))
             break;
     }
-    if (toc_is(t, "FUNCTION"))
-        name[strcspn(name, "(")] = 0; /* of any arguments */
     if (toc_is(t, "SCHEMA"))
         TRY(session_number(s, sql, name, NULL, &n, e));
     else
@@ -250,14 +250,23 @@ static bool is_referred(const TocEntry *t)
     return toc_is_any(t, kinds);
 }
 
-/* A constraint's tag is "<table> <name>", and its index bears its name. */
-static const TocEntry *as_relation(const TocEntry *t, TocEntry *copy)
+/* A constraint's tag is "<table> <name>", both perhaps with spaces, and its index bears its name.
+ */
+static const TocEntry *as_relation(const Plan *p, const TocEntry *t, TocEntry *copy)
 {
     if (!toc_is(t, "CONSTRAINT") || !t->tag)
         return t;
-    const char *space = strrchr(t->tag, ' ');
+    const char *space = strrchr(t->tag, ' '), *name = space ? space + 1 : t->tag;
+    for (size_t d = 0; d < t->n_deps; d++) {
+        size_t k = dump_ids_find(&p->ids, t->deps[d]);
+        const char *table = k != OWNER_NONE ? p->all->entries[k].tag : NULL;
+        size_t n = table ? strlen(table) : 0;
+        if (n && toc_is(&p->all->entries[k], "TABLE") && strncmp(t->tag, table, n) == 0 &&
+            t->tag[n] == ' ')
+            name = t->tag + n + 1;
+    }
     *copy = *t;
-    copy->tag = (char *)(space ? space + 1 : t->tag); /* only read */
+    copy->tag = (char *)name; /* only read */
     return copy;
 }
 
@@ -287,7 +296,7 @@ static int check_references(Plan *p, Session *s, RestoreResult *result, Error *e
             bool has = true;
             if (k == OWNER_NONE || p->chosen[k] || !is_referred(&a->entries[k]))
                 continue;
-            TRY(has_object(s, as_relation(&a->entries[k], &copy), &has, e));
+            TRY(has_object(s, as_relation(p, &a->entries[k], &copy), &has, e));
             if (!has)
                 TRY(leave_out(p, i, &a->entries[k], result, e));
         }
@@ -470,11 +479,11 @@ static int adapt_part(Plan *p, const RestoreOptions *o, Session *s, RestoreResul
     memcpy(added, p->chosen, n);
     if (o->n_tables && !o->data_only) {
         TRY(choose_needed(p, o, s, e));
-        choose_extensions(p->all, p->chosen);
+        choose_extensions(p);
     }
     TRY(check_schemas(p, o, s, e));
     for (size_t i = 0; i < n; i++)
-        added[i] = p->chosen[i] && !added[i];
+        added[i] = p->chosen[i] && !added[i] && !toc_is(&p->all->entries[i], "EXTENSION");
     choose_details(p, o, added);
     return o->data_only ? 0 : check_references(p, s, result, e);
 }

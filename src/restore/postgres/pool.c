@@ -32,7 +32,7 @@ static int work(Pool *p, Worker *w, Error *e)
     TRY(session_run(&w->session, o->settings, e));
     TRY(content_file(o->content, DUMP_NAME, &w->archive, e));
     for (size_t i; (i = take(p)) != SIZE_MAX;)
-        TRY(o->task(w, o->ctx, i, e));
+        TRY(o->task(w, o->ctx, o->first + i, e));
     return 0;
 }
 

@@ -18,7 +18,7 @@ typedef struct PoolOptions {
     const ConnInfo *ci;   /* where the sessions go */
     const char *settings; /* commands each begins with */
     int jobs;             /* sessions, at most */
-    size_t n;             /* tasks, begun in order */
+    size_t first, n;      /* tasks, begun in order */
     PoolTask task;
     void *ctx;
 } PoolOptions;

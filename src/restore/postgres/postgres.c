@@ -251,6 +251,20 @@ static int run_serial(Run *r, Batch *b, Error *e)
     return batch_end(b, e);
 }
 
+/* Indexes and constraints, by sessions of pg_restore unless those fail by their first command. */
+static int run_post(Run *r, Batch *b, Error *e)
+{
+    if (!r->definitions.is_newer)
+        return definitions_run_post(&r->definitions, &r->pinned, &r->session, r->o->jobs, e);
+    restore_note(r->o,
+                 "pg_restore %d can't connect to PostgreSQL %d itself: indexes and constraints are "
+                 "made one after another",
+                 r->tools.major, conn_major(r->session.conn));
+    TRY(batch_begin(b, e));
+    TRY(definitions_run(&r->definitions, b, PHASE_POST, e));
+    return batch_end(b, e);
+}
+
 static int run_parallel(Run *r, Batch *b, Error *e)
 {
     TRY(batch_begin(b, e));
@@ -261,7 +275,7 @@ static int run_parallel(Run *r, Batch *b, Error *e)
     TRY(rows_load_blobs(&r->rows, &r->session, e));
     TRY(definitions_run(&r->definitions, b, PHASE_DATA, e));
     TRY(batch_end(b, e));
-    TRY(definitions_run_post(&r->definitions, &r->pinned, &r->session, r->o->jobs, e));
+    TRY(run_post(r, b, e));
     TRY(batch_begin(b, e));
     TRY(run_end(r, b, e));
     TRY(batch_end(b, e));

@@ -68,11 +68,36 @@ static int count_rows(Session *s, const TocEntry *t, uint64_t *ret_rows, Error *
     return 0;
 }
 
+/* Whether the role sees the table's rows, all of them. */
+static int may_count(Session *s, const TocEntry *t, bool *ret_may, Error *e)
+{
+    int64_t n = 0;
+    TRY(session_number(s,
+                       "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+                       " ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2"
+                       " AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
+                       " AND pg_catalog.has_any_column_privilege(c.oid, 'SELECT')"
+                       " AND NOT pg_catalog.row_security_active(c.oid)",
+                       t->namespace, t->tag, &n, e));
+    *ret_may = n > 0;
+    if (n == 0)
+        restore_note(
+            s->o,
+            "this role can't count the rows of %s.%s, for its privileges or policies: only "
+            "the number that the server took is compared with the backup's",
+            t->namespace, t->tag);
+    return 0;
+}
+
 int rows_count_before(Rows *r, Session *s, Error *e)
 {
-    for (size_t i = 0; i < r->n; i++)
-        if (r->tasks[i].is_exact)
-            TRY(count_rows(s, r->tasks[i].entry, &r->tasks[i].before, e));
+    for (size_t i = 0; i < r->n; i++) {
+        RowsTask *task = &r->tasks[i];
+        if (task->is_exact)
+            TRY(may_count(s, task->entry, &task->is_exact, e));
+        if (task->is_exact)
+            TRY(count_rows(s, task->entry, &task->before, e));
+    }
     return 0;
 }
 
@@ -136,7 +161,11 @@ int rows_load(Rows *r, Session *s, Error *e)
 static int check_table(const RowsTask *task, Session *s, Error *e)
 {
     uint64_t rows = 0;
+    bool may = false;
     if (!task->is_exact || !task->table || !task->table->has_rows)
+        return 0;
+    TRY(may_count(s, task->entry, &may, e));
+    if (!may)
         return 0;
     TRY(count_rows(s, task->entry, &rows, e));
     return rows - task->before == task->table->rows ? 0
@@ -150,9 +179,14 @@ int rows_check(Rows *r, Session *s, Error *e)
     return 0;
 }
 
-static int compare_sizes(const void *x, const void *y)
+/* Tables of extensions first, in the archive's order, then the others, large ones first. */
+static int compare_turns(const void *x, const void *y)
 {
     const RowsTask *a = x, *b = y;
+    if (a->is_defined != b->is_defined)
+        return a->is_defined - b->is_defined;
+    if (!a->is_defined)
+        return a->entry < b->entry ? -1 : a->entry > b->entry;
     return a->size > b->size ? -1 : a->size < b->size;
 }
 
@@ -168,13 +202,14 @@ static int check_task(Worker *w, void *ctx, size_t i, Error *e)
     return check_table(&r->tasks[i], &w->session, e);
 }
 
-static int run_pool(Rows *r, int jobs, PoolTask task, Error *e)
+static int run_pool(Rows *r, int jobs, size_t first, size_t n, PoolTask task, Error *e)
 {
     const PoolOptions po = {.content = r->c,
                             .ci = r->ci,
                             .settings = r->settings,
                             .jobs = jobs,
-                            .n = r->n,
+                            .first = first,
+                            .n = n,
                             .task = task,
                             .ctx = r};
     return pool_run(&po, e);
@@ -182,16 +217,20 @@ static int run_pool(Rows *r, int jobs, PoolTask task, Error *e)
 
 int rows_load_parallel(Rows *r, int jobs, Error *e)
 {
+    size_t n = 0; /* of extensions */
     if (r->in_order)
-        return run_pool(r, 1, load_task, e);
+        return run_pool(r, 1, 0, r->n, load_task, e);
     if (r->n)
-        qsort(r->tasks, r->n, sizeof(*r->tasks), compare_sizes);
-    return run_pool(r, jobs, load_task, e);
+        qsort(r->tasks, r->n, sizeof(*r->tasks), compare_turns);
+    while (n < r->n && !r->tasks[n].is_defined)
+        n++;
+    TRY(run_pool(r, 1, 0, n, load_task, e));
+    return run_pool(r, jobs, n, r->n - n, load_task, e);
 }
 
 int rows_check_parallel(Rows *r, int jobs, Error *e)
 {
-    return run_pool(r, jobs, check_task, e);
+    return run_pool(r, jobs, 0, r->n, check_task, e);
 }
 
 static int write_blob(Session *s, uint32_t oid, DumpData *data, Rows *r, Error *e)

@@ -35,11 +35,14 @@ int rows_prepare(Rows *r, Error *e);
 int rows_count_before(Rows *r, Session *s, Error *e);
 
 /* Load all tables: on `s`, within its transaction, in the tasks' order; or with `jobs` sessions of
- * their own, large ones first. Each table's number of rows is compared with the backup's. */
+ * their own. The extensions' tables come first then, one after another in the archive's order, for
+ * the keys among them are in force already; then the others at once, large ones first. Each table's
+ * number of rows is compared with the backup's. */
 int rows_load(Rows *r, Session *s, Error *e);
 int rows_load_parallel(Rows *r, int jobs, Error *e);
 
-/* Count the rows of every table and compare them with the backup's. */
+/* Count the rows of every table and compare them with the backup's. Those that the role may not
+ * see, or not all, are told and left out here and in rows_count_before. */
 int rows_check(Rows *r, Session *s, Error *e);
 int rows_check_parallel(Rows *r, int jobs, Error *e);
 

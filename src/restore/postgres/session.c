@@ -12,13 +12,26 @@
 #define FLUSH_BYTES (256u << 10) /* of rows sent before waiting until they are gone */
 #define POLL_MS     200          /* how soon an interrupt is noticed */
 
+/* What a database or role of the target may set that changes what comes in, or keeps it out, and
+ * neither conn_open nor pg_restore sees to. */
+#define PINS                                                                                       \
+    " pg_catalog.pg_settings JOIN (VALUES ('array_nulls', 'on'),"                                  \
+    " ('default_transaction_read_only', 'off'),"                                                   \
+    " ('default_transaction_isolation', 'read committed'),"                                        \
+    " ('default_transaction_deferrable', 'off'), ('transform_null_equals', 'off'),"                \
+    " ('backslash_quote', 'safe_encoding'), ('exit_on_error', 'off')) w(name, wanted) USING "      \
+    "(name)"
+
 int session_open(const ConnInfo *ci, const RestoreOptions *o, Session *ret_session, Error *e)
 {
     Session s = {.o = o};
     const ConnOptions co = {
         .retries = o->retries, .cancel = o->cancel, .note = o->note, .ctx = o->ctx};
     TRY(conn_open(ci, &co, &s.conn, e));
-    int r = conn_exec(s.conn, "SET application_name = 'bakfs-restore'", e);
+    int r = conn_exec(s.conn,
+                      "SET application_name = 'bakfs-restore';"
+                      "SELECT pg_catalog.set_config(name, wanted, false) FROM" PINS,
+                      e);
     if (r < 0) {
         session_close(&s);
         return r;
@@ -31,6 +44,20 @@ void session_close(Session *s)
 {
     conn_close(s->conn);
     s->conn = NULL;
+}
+
+int session_child_options(Session *s, char **ret_options, Error *e)
+{
+    const char *const params[] = {conn_child_options(s->conn)};
+    _cleanup_(result_clear) PGresult *res = NULL;
+    TRY(conn_query(s->conn,
+                   "SELECT nullif(concat_ws(' ', $1::text, (SELECT string_agg('-c ' || name || '='"
+                   " || replace(wanted, ' ', E'\\\\ '), ' ') FROM" PINS
+                   " WHERE reset_val <> wanted)), '')",
+                   1, params, &res, e));
+    if (!PQgetisnull(res, 0, 0) && !(*ret_options = strdup(PQgetvalue(res, 0, 0))))
+        return error_oom(e);
+    return 0;
 }
 
 /* What to do about errors that restores meet. */

@@ -12,8 +12,13 @@ typedef struct Session {
     size_t unflushed;        /* bytes given to COPY since the last look whether they were sent */
 } Session;
 
+/* Connect, and pin settings that would change what is restored. */
 int session_open(const ConnInfo *ci, const RestoreOptions *o, Session *ret_session, Error *e);
 void session_close(Session *s);
+
+/* What pg_restore's own sessions need in PGOPTIONS to be like this one: what the caller frees, or
+ * left as it is when they need nothing. */
+int session_child_options(Session *s, char **ret_options, Error *e);
 
 /* Run one or more commands. Errors as conn_error; -EINTR. */
 int session_exec(Session *s, const char *sql, size_t len, Error *e);
