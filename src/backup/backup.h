@@ -10,7 +10,7 @@ typedef struct BackupOptions {
     const char *source_repo, *trigger_event, *commit_sha; /* NULL: see backup/names.h */
     const char *environment;                              /* NULL when not given */
     json_t *tags;                                         /* object of texts, or NULL; borrowed */
-    const char *const *sources;                           /* SOURCE arguments; all file: ones together are one source */
+    const char *const *sources; /* SOURCE arguments; file: ones make one source */
     size_t n_sources; /* 0: $SUPABASE_DB_URL, $DATABASE_URL, then libpq's variables; a variable
                        * that is set to nothing, and no other, is refused */
     double lock_wait; /* seconds */
