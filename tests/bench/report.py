@@ -30,7 +30,7 @@ def versions(bindir):
                                   text=True, stdin=subprocess.DEVNULL)
         except OSError:
             continue
-        number = re.search(r"\d+(\.\d+)*", done.stdout)
+        number = re.search(r"\d+(\.\d+)+", done.stdout) or re.search(r"\d+", done.stdout)
         found[name] = number[0] if number else "?"
     return found
 
