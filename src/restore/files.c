@@ -352,38 +352,12 @@ static int write_over(Files *f, const char *dir)
     return r;
 }
 
-/* The real path of `dir`, or of the directory above that is there; NULL when that can't be told. */
-static char *nearest_real(const char *dir)
-{
-    _cleanup_free_ char *path = strdup(dir);
-    char *real = NULL;
-    while (path && !(real = realpath(path, NULL)) && errno == ENOENT) {
-        char *slash = strrchr(path, '/');
-        if (!slash)
-            return realpath(".", NULL);
-        *(slash == path ? slash + 1 : slash) = 0;
-    }
-    return real;
-}
-
-/* A store holds what bakfs writes into it, and nothing else. */
-static int check_outside(const char *dir, const char *store, Error *e)
-{
-    _cleanup_free_ char *real = nearest_real(dir), *outer = realpath(store, NULL);
-    size_t n = outer ? strlen(outer) : 0;
-    if (!real || !outer || strncmp(real, outer, n) != 0 || (real[n] && real[n] != '/'))
-        return 0;
-    error_set(e, EINVAL, "%s lies in the store", dir);
-    error_hint(e, "name a directory elsewhere");
-    return -EINVAL;
-}
-
 int restore_to_files(Content *c, const char *dir, RestoreResult *result, Error *e)
 {
     Files f = {.c = c, .result = result, .e = e};
     _cleanup_(free_paths) char **paths = NULL;
     State state;
-    TRY(check_outside(dir, c->options->store, e));
+    TRY(restore_check_outside(dir, c->options->store, e));
     TRY(look_at(dir, &state, e));
     if (state == FILLED && !c->options->overwrite) {
         error_set(e, ENOTEMPTY, "the directory %s is not empty", dir);

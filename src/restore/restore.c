@@ -78,6 +78,32 @@ int restore_check_cancel(const RestoreOptions *o, Error *e)
     return o->cancel && atomic_load(o->cancel) ? error_set(e, EINTR, "interrupted") : 0;
 }
 
+/* The real path of `target`, or of the directory above that is there; NULL when that can't be told.
+ */
+static char *nearest_real(const char *target)
+{
+    _cleanup_free_ char *path = strdup(target);
+    char *real = NULL;
+    while (path && !(real = realpath(path, NULL)) && errno == ENOENT) {
+        char *slash = strrchr(path, '/');
+        if (!slash)
+            return realpath(".", NULL);
+        *(slash == path ? slash + 1 : slash) = 0;
+    }
+    return real;
+}
+
+int restore_check_outside(const char *target, const char *store, Error *e)
+{
+    _cleanup_free_ char *real = nearest_real(target), *outer = realpath(store, NULL);
+    size_t n = outer ? strlen(outer) : 0;
+    if (!real || !outer || strncmp(real, outer, n) != 0 || (real[n] && real[n] != '/'))
+        return 0;
+    error_set(e, EINVAL, "%s lies in the store", target);
+    error_hint(e, "name a place elsewhere");
+    return -EINVAL;
+}
+
 typedef struct Target {
     const char *type; /* also the database's type in the manifest; "file" takes any */
     const char *spec;

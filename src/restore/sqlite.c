@@ -358,24 +358,6 @@ static int check_length(const char *path, Error *e)
     return r;
 }
 
-/* A store holds what bakfs writes into it, and nothing else. */
-static int check_outside(const char *path, const char *store, Error *e)
-{
-    _cleanup_free_ char *dir = strdup(path);
-    char *slash = dir ? strrchr(dir, '/') : NULL;
-    if (!dir)
-        return error_oom(e);
-    if (slash)
-        slash[slash == dir] = 0;
-    _cleanup_free_ char *real = realpath(slash ? dir : ".", NULL), *outer = realpath(store, NULL);
-    size_t n = outer ? strlen(outer) : 0;
-    if (!real || !outer || strncmp(real, outer, n) != 0 || (real[n] && real[n] != '/'))
-        return 0;
-    int r = error_set(e, EINVAL, "%s lies in the store", path);
-    error_hint(e, "name a file elsewhere");
-    return r;
-}
-
 /* The file that `target` means, when a database can be put there. */
 static int find_place(const char *target, const char *store, char **ret_path, Error *e)
 {
@@ -383,7 +365,7 @@ static int find_place(const char *target, const char *store, char **ret_path, Er
     TRY(follow_links(target, &path, e));
     TRY(check_kind(path, e));
     TRY(check_length(path, e));
-    TRY(check_outside(path, store, e));
+    TRY(restore_check_outside(path, store, e));
     *ret_path = TAKE_PTR(path);
     return 0;
 }

@@ -17,3 +17,7 @@ void restore_note(const RestoreOptions *o, const char *format, ...)
 void restore_progress(const RestoreOptions *o, uint64_t bytes, uint64_t total, const char *what);
 int restore_left_out(RestoreResult *result, const char *what, const char *why, Error *e);
 int restore_check_cancel(const RestoreOptions *o, Error *e);
+
+/* A store holds what bakfs writes into it, and nothing else: -EINVAL when `target`, a file or
+ * directory that need not be there, lies in the directory `store`. */
+int restore_check_outside(const char *target, const char *store, Error *e);

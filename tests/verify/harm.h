@@ -52,6 +52,16 @@ static inline size_t file_size(const char *path)
     return (size_t)st.st_size;
 }
 
+/* Of several days' packs the one of the first, which has no deltas. */
+static inline char *files_biggest(const Files *l)
+{
+    size_t big = 0;
+    for (size_t i = 1; i < l->n; i++)
+        if (file_size(l->paths[i]) > file_size(l->paths[big]))
+            big = i;
+    return l->paths[big];
+}
+
 /* Flip bits of one byte; doing it again undoes it. */
 static inline void flip(const char *path, size_t offset, uint8_t mask)
 {

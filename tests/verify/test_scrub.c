@@ -90,16 +90,6 @@ static void test_the_object_is_named(void **state)
     files_release(&packs);
 }
 
-/* The pack whose file is the biggest: of the first day, which has no deltas. */
-static char *biggest(const Files *packs)
-{
-    size_t big = 0;
-    for (size_t i = 1; i < packs->n; i++)
-        if (file_size(packs->paths[i]) > file_size(packs->paths[big]))
-            big = i;
-    return packs->paths[big];
-}
-
 static void test_deltas_fall_with_their_base(void **state)
 {
     Fixture *f = *state;
@@ -113,7 +103,7 @@ static void test_deltas_fall_with_their_base(void **state)
 
     Files packs;
     files_list(f, ".pack", &packs);
-    char *first = biggest(&packs);
+    char *first = files_biggest(&packs);
     flip(first, file_size(first) / 3, 4);
     scrub(f, 2, &damage, &p);
     size_t bases = 0;

@@ -115,11 +115,8 @@ static void test_a_data_chunk_touches_all_its_files(void **state)
     static const VerifyOptions full = {0};
     Files packs;
     files_list(f, ".pack", &packs);
-    size_t big = 0;
-    for (size_t i = 1; i < packs.n; i++)
-        if (file_size(packs.paths[i]) > file_size(packs.paths[big]))
-            big = i;
-    flip(packs.paths[big], file_size(packs.paths[big]) / 2, 0x01);
+    const char *big = files_biggest(&packs);
+    flip(big, file_size(big) / 2, 0x01);
     VerifyResult *r = verify(f, &full);
     assert_true(touches(r, "c"));
     assert_true(touches(r, "d/e"));
@@ -282,11 +279,8 @@ static void test_a_manifest_says_what_is_walked(void **state)
     misinform(f, take_root);
     Files packs;
     files_list(f, ".pack", &packs);
-    size_t big = 0;
-    for (size_t i = 1; i < packs.n; i++)
-        if (file_size(packs.paths[i]) > file_size(packs.paths[big]))
-            big = i;
-    flip(packs.paths[big], file_size(packs.paths[big]) / 2, 0x01);
+    const char *big = files_biggest(&packs);
+    flip(big, file_size(big) / 2, 0x01);
     VerifyResult *r = verify(f, &full);
     assert_true(r->damage.n > 1);
     assert_false(verify_touches(r, 0));
